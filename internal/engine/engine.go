@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package engine is the seam between the order of things and whoever does them.
+//
+// Packages checkpoint and restore own the order: freeze, record, collect,
+// write; read, plan, build, gate, release. An engine stops a tree, collects its
+// state and rebuilds it. The two sides meet in this package alone: an engine
+// implements Dumper and Restorer, and calls back through the hooks at the
+// moments on which the clocks depend. That is why a hook is named after the
+// moment, not after what is done in it.
+package engine
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/timens"
+)
+
+// Options are what a user may ask of a dump and a restore of the same tree.
+// Names follow CRIU's command line. The zero value is the plainest case.
+type Options struct {
+	TCPEstablished bool          // Save and rebuild established TCP connections.
+	TCPClose       bool          // Restore established TCP connections as closed.
+	ShellJob       bool          // The tree has a terminal of the session outside it.
+	ExtUnixSk      bool          // Allow UNIX sockets whose peer is outside the tree.
+	FileLocks      bool          // Save and rebuild file locks.
+	LinkRemap      bool          // Allow links to be made for deleted files.
+	GhostLimit     uint32        // Largest deleted file that is saved, in bytes; 0: the engine's default.
+	ManageCgroups  string        // "", "ignore", "none", "props", "soft", "full" or "strict".
+	External       []string      // Objects that live outside the tree, in CRIU's notation.
+	Root           string        // Root file system of the tree, for a tree with a mount namespace.
+	Timeout        time.Duration // Longest time to freeze the tree; 0: the engine's default. Rounded up to seconds.
+	WorkDir        string        // Where the engine's log goes; "": beside the images.
+	LogFile        string        // Name of the log file; "": the engine's own.
+	Verbosity      int           // The engine's log level, 0 to 4; 0: 2.
+}
+
+// DumpRequest says what to dump and where to.
+type DumpRequest struct {
+	Options
+
+	PID          int      // Root of the tree, in the caller's pid namespace.
+	Images       *os.File // Directory to write into. Stays the caller's.
+	LeaveRunning bool     // Let the tree run on afterwards.
+	TrackMem     bool     // Start (or go on) tracking which memory changes.
+	Parent       string   // Earlier dump's directory, relative to Images; "": none.
+}
+
+// DumpHooks are the moments of a dump. An error from any of them ends the dump,
+// and the engine lets the tree run on as it was.
+type DumpHooks struct {
+	// Freezing is called when the engine is about to stop the tree.
+	Freezing func() error
+	// Collected is called when everything has been written and every thread is
+	// still stopped. When it returns nil the tree is killed, or let go.
+	Collected func() error
+}
+
+// Dumper saves process trees.
+type Dumper interface {
+	// Name is the engine's name as users give it to --engine.
+	Name() string
+	// Dump saves a tree. On an error the tree runs on as it was.
+	Dump(ctx context.Context, req DumpRequest, hooks DumpHooks) error
+	// PreDump saves memory alone and lets the tree run on.
+	PreDump(ctx context.Context, req DumpRequest) error
+}
+
+// RestoreRequest says what to restore and into which time namespace.
+type RestoreRequest struct {
+	Options
+
+	ImagesDir string         // Directory to read from. It is never changed.
+	Namespace *timens.Holder // The tree's new time namespace, its offsets not written yet.
+	// ImageBytes is the size of all images, from which an engine estimates how
+	// long it will take.
+	ImageBytes int64
+}
+
+// RestoreHooks are the moments of a restore. An error from any of them ends the
+// restore, and the engine removes what it has built.
+type RestoreHooks struct {
+	// FixClocks is called once, at the last moment at which the namespace's
+	// offsets can still be written. lead is how long the engine expects to need
+	// from now until it can release the tree.
+	FixClocks func(lead clockstate.Nanos) error
+	// Built is called when the tree is complete and stopped. tail is how long
+	// the engine expects to need from the hook's return until Release.
+	Built func(pid int, tail clockstate.Nanos) error
+	// Release is called when nothing is left to do but to let every thread go.
+	// It cannot refuse any more. The tree runs from its return on.
+	Release func()
+}
+
+// Restored says what came back.
+type Restored struct {
+	PID int // Root of the tree, in the caller's pid namespace.
+}
+
+// Restorer rebuilds process trees.
+type Restorer interface {
+	// Name is the engine's name as users give it to --engine.
+	Name() string
+	// Restore rebuilds a tree. On an error nothing of it is left. The root
+	// becomes a child of the calling process.
+	Restore(ctx context.Context, req RestoreRequest, hooks RestoreHooks) (Restored, error)
+}

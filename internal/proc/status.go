@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proc
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Status holds the fields of /proc/PID/status that crtime uses.
+type Status struct {
+	// NSPids are the process's pids from the reader's pid namespace inward;
+	// the last is what the process itself calls its pid.
+	NSPids    []int
+	TracerPID int
+	UID       int // Real user id in the reader's user namespace.
+}
+
+// ReadStatus reads /proc/PID/status. The error is ErrGone when there is no
+// such process.
+func ReadStatus(pid int) (*Status, error) {
+	data, err := readFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return nil, err
+	}
+	s, err := ParseStatus(data)
+	if err != nil {
+		return nil, fmt.Errorf("status of process %d: %w", pid, err)
+	}
+	return s, nil
+}
+
+// ParseStatus parses a status file. Fields that it does not know are ignored;
+// a field that is missing keeps its zero value.
+func ParseStatus(data []byte) (*Status, error) {
+	s := &Status{}
+	for line := range bytes.Lines(data) {
+		name, value, ok := strings.Cut(string(line), ":")
+		if !ok {
+			continue
+		}
+		fields := strings.Fields(value)
+		numbers := make([]int, 0, len(fields))
+		if name == "NSpid" || name == "TracerPid" || name == "Uid" {
+			for _, f := range fields {
+				n, err := strconv.Atoi(f)
+				if err != nil {
+					return nil, fmt.Errorf("field %s: %w", name, err)
+				}
+				numbers = append(numbers, n)
+			}
+			if len(numbers) == 0 {
+				return nil, fmt.Errorf("field %s is empty", name)
+			}
+		}
+		switch name {
+		case "NSpid":
+			s.NSPids = numbers
+		case "TracerPid":
+			s.TracerPID = numbers[0]
+		case "Uid":
+			s.UID = numbers[0]
+		}
+	}
+	return s, nil
+}

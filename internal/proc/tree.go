@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Threads lists the threads of a process, in rising order.
+func Threads(pid int) ([]int, error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	d, err := os.Open(dir)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrGone)
+		}
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list the threads of process %d: %w", pid, err)
+	}
+	tids := make([]int, 0, len(names))
+	for _, n := range names {
+		if tid, err := strconv.Atoi(n); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	slices.Sort(tids)
+	return tids, nil
+}
+
+// Children lists the child processes of one thread. A process's children are
+// those of all its threads.
+func Children(pid, tid int) ([]int, error) {
+	path := fmt.Sprintf("/proc/%d/task/%d/children", pid, tid)
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for f := range strings.FieldsSeq(string(data)) {
+		child, err := strconv.Atoi(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		pids = append(pids, child)
+	}
+	return pids, nil
+}
+
+// Task is one process of a tree at the moment it was scanned.
+type Task struct {
+	PID     int
+	Threads []int
+	Zombie  bool
+}
+
+// Snapshot is one scan of a tree.
+type Snapshot struct {
+	Tasks []Task // Root first, parents before their children.
+	// AllStopped is true when every thread of every living process was seen
+	// stopped by a tracer.
+	AllStopped bool
+}
+
+// Same reports whether two scans saw the same processes and threads.
+func (s *Snapshot) Same(o *Snapshot) bool {
+	return slices.EqualFunc(s.Tasks, o.Tasks, func(a, b Task) bool {
+		return a.PID == b.PID && a.Zombie == b.Zombie && slices.Equal(a.Threads, b.Threads)
+	})
+}
+
+// PIDs lists the tree's processes, root first.
+func (s *Snapshot) PIDs() []int {
+	pids := make([]int, len(s.Tasks))
+	for i, t := range s.Tasks {
+		pids[i] = t.PID
+	}
+	return pids
+}
+
+// Scan walks the tree below root once. The error is ErrGone when root is gone;
+// other processes that vanish in mid-scan are left out, and AllStopped is then
+// false.
+//
+// One scan proves nothing about a tree that runs. Two scans in a row that are
+// AllStopped and the Same do: no thread seen stopped in both can have made a
+// new one in between.
+func Scan(root int) (*Snapshot, error) {
+	s := &Snapshot{AllStopped: true}
+	if err := s.add(root); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// add appends the process pid and everything below it.
+func (s *Snapshot) add(pid int) error {
+	tids, err := Threads(pid)
+	if err != nil {
+		return err
+	}
+	at := len(s.Tasks)
+	s.Tasks = append(s.Tasks, Task{PID: pid, Threads: tids})
+	var children []int
+	for _, tid := range tids {
+		state, err := threadState(pid, tid)
+		if err != nil {
+			s.AllStopped = false
+			continue
+		}
+		switch state {
+		case Traced:
+		case Zombie, Dead:
+			s.Tasks[at].Zombie = len(tids) == 1
+			s.AllStopped = s.AllStopped && len(tids) == 1
+		default:
+			s.AllStopped = false
+		}
+		more, err := Children(pid, tid)
+		if err != nil {
+			s.AllStopped = false
+			continue
+		}
+		children = append(children, more...)
+	}
+	for _, c := range children {
+		if err := s.add(c); errors.Is(err, ErrGone) {
+			s.AllStopped = false
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// threadState reads the state of one thread.
+func threadState(pid, tid int) (State, error) {
+	data, err := readFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	st, err := ParseStat(data)
+	if err != nil {
+		return 0, err
+	}
+	return st.State, nil
+}
