@@ -15,7 +15,9 @@ type Status struct {
 	// the last is what the process itself calls its pid.
 	NSPids    []int
 	TracerPID int
-	UID       int // Real user id in the reader's user namespace.
+	// ThreadGroup is the process that a thread belongs to.
+	ThreadGroup int
+	UID         int // Real user id in the reader's user namespace.
 }
 
 // ReadStatus reads /proc/PID/status. The error is ErrGone when there is no
@@ -43,7 +45,7 @@ func ParseStatus(data []byte) (*Status, error) {
 		}
 		fields := strings.Fields(value)
 		numbers := make([]int, 0, len(fields))
-		if name == "NSpid" || name == "TracerPid" || name == "Uid" {
+		if name == "NSpid" || name == "TracerPid" || name == "Uid" || name == "Tgid" {
 			for _, f := range fields {
 				n, err := strconv.Atoi(f)
 				if err != nil {
@@ -60,6 +62,8 @@ func ParseStatus(data []byte) (*Status, error) {
 			s.NSPids = numbers
 		case "TracerPid":
 			s.TracerPID = numbers[0]
+		case "Tgid":
+			s.ThreadGroup = numbers[0]
 		case "Uid":
 			s.UID = numbers[0]
 		}

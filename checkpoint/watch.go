@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/hostclock"
+	"github.com/crtime/crtime/internal/proc"
+)
+
+// freeze is what is known about the freeze instant.
+type freeze struct {
+	reading  clockstate.HostReading
+	source   clockstate.FreezeSource
+	snapshot *proc.Snapshot
+	// window is how much later than the last thread's stop the reading can be.
+	window clockstate.Nanos
+}
+
+// watcher looks for the freeze instant while an engine stops the tree: CRIU
+// gives no sign between stopping a tree that shares the host's network and the
+// end of its dump.
+type watcher struct {
+	root   int
+	clocks *hostclock.Reader
+	stop   chan struct{}
+	found  chan *freeze // Receives one value, nil if the instant was not seen.
+}
+
+// watch begins to watch the tree below root.
+func watch(root int, clocks *hostclock.Reader) *watcher {
+	w := &watcher{root: root, clocks: clocks, stop: make(chan struct{}), found: make(chan *freeze, 1)}
+	go w.run()
+	return w
+}
+
+// run scans until the tree stands still or result is asked for.
+func (w *watcher) run() {
+	// Scans follow each other without a pause from here on, for the few
+	// milliseconds that an engine needs. A thread of its own keeps them from
+	// waiting behind other goroutines.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pause := pacer{}
+	var before *proc.Snapshot
+	lastMoving, err := w.clocks.Read()
+	if err != nil {
+		w.found <- nil
+		return
+	}
+	for {
+		select {
+		case <-w.stop:
+			w.found <- nil
+			return
+		default:
+		}
+		started, err := w.clocks.Read()
+		if err != nil {
+			w.found <- nil
+			return
+		}
+		now, err := proc.Scan(w.root)
+		if err != nil {
+			// The tree is gone; the engine will say so.
+			w.found <- nil
+			return
+		}
+		if before != nil && now.AllStopped && now.Same(before) {
+			w.found <- w.record(now, lastMoving)
+			return
+		}
+		before = nil
+		if now.AllStopped {
+			before = now
+			continue
+		}
+		lastMoving = started
+		pause.wait()
+	}
+}
+
+// record reads the clocks of a tree that stands still.
+func (w *watcher) record(s *proc.Snapshot, lastMoving clockstate.HostReading) *freeze {
+	r, err := w.clocks.Read()
+	if err != nil {
+		return nil
+	}
+	return &freeze{
+		reading:  r,
+		source:   clockstate.FreezeWatched,
+		snapshot: s,
+		window:   r.Monotonic - lastMoving.Monotonic,
+	}
+}
+
+// result ends the watch and returns what it found, or nil.
+func (w *watcher) result() *freeze {
+	close(w.stop)
+	return <-w.found
+}
+
+// pacer spaces scans out when freezing takes long, so that a watcher does not
+// take a processor away from an engine that waits for a stuck process.
+type pacer struct{ scans int }
+
+// wait returns at once for the first scans, then after a pause.
+func (p *pacer) wait() {
+	const eager = 2000
+	if p.scans++; p.scans > eager {
+		time.Sleep(500 * time.Microsecond)
+	}
+}
+
+// confirm checks, with the engine done and the tree still stopped, that what
+// the watcher saw was the freeze: the same threads, all stopped still. Where it
+// was not, or the watcher saw nothing, the clocks are read now: later than the
+// freeze, so MONOTONIC will jump forward by the difference, but never too early.
+func confirm(root int, seen *freeze, clocks *hostclock.Reader) (*freeze, error) {
+	now, err := proc.Scan(root)
+	if err != nil {
+		return nil, fmt.Errorf("confirm that the tree is stopped: %w", err)
+	}
+	again, err := proc.Scan(root)
+	if err != nil {
+		return nil, fmt.Errorf("confirm that the tree is stopped: %w", err)
+	}
+	if !now.AllStopped || !again.AllStopped || !now.Same(again) {
+		return nil, fmt.Errorf("the tree below process %d is not stopped although its engine says so", root)
+	}
+	if seen != nil && seen.snapshot.Same(again) {
+		return seen, nil
+	}
+	r, err := clocks.Read()
+	if err != nil {
+		return nil, err
+	}
+	return &freeze{reading: r, source: clockstate.FreezeConfirmed, snapshot: again}, nil
+}

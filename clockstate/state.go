@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clockstate
+
+// Version numbers the format of a clock image. A reader refuses a newer Major
+// and reads any Minor, without the fields that it does not know.
+type Version struct {
+	Major uint32 `json:"major"`
+	Minor uint32 `json:"minor"`
+}
+
+// CurrentFormat is the version that [Encode] writes.
+func CurrentFormat() Version { return Version{Major: 1, Minor: 0} }
+
+// Host identifies the machine and the boot on which a state was recorded.
+type Host struct {
+	BootID        string `json:"boot_id"`
+	Hostname      string `json:"hostname"`
+	KernelRelease string `json:"kernel_release"`
+}
+
+// FreezeSource says how the moment of the freeze is known.
+type FreezeSource uint8
+
+// The sources of a freeze reading. There is no default: a state says which.
+const (
+	// FreezeWatched: two agreeing scans saw every thread stopped while the
+	// engine was still at work, and the clocks were read at once.
+	FreezeWatched FreezeSource = iota + 1
+	// FreezeConfirmed: the clocks were read only when the engine reported that
+	// all was stopped. That is later than the freeze, by at most the state's
+	// FreezeWindow, and MONOTONIC jumps forward by that much.
+	FreezeConfirmed
+	// FreezeImported: taken from the time image of a CRIU dump, which holds
+	// MONOTONIC and BOOTTIME only.
+	FreezeImported
+)
+
+func freezeSourceNames() []string { return []string{"", "watched", "confirmed", "imported"} }
+
+// String returns a word such as "watched".
+func (f FreezeSource) String() string {
+	if f == 0 {
+		return "FreezeSource(0)"
+	}
+	return nameOf("FreezeSource", freezeSourceNames(), int(f))
+}
+
+// MarshalText writes the name, "" for the zero value, and fails for any number
+// that has none.
+func (f FreezeSource) MarshalText() ([]byte, error) {
+	return marshalName("freeze source", freezeSourceNames(), int(f))
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (f *FreezeSource) UnmarshalText(text []byte) error {
+	i, err := parseName("freeze source", freezeSourceNames(), string(text))
+	if err != nil {
+		return err
+	}
+	*f = FreezeSource(i)
+	return nil
+}
+
+// CPUTime is what a process has used of a processor, all its threads together.
+// No kernel interface can set it: it is recorded and reported, not promised.
+type CPUTime struct {
+	User   Nanos `json:"user_ns"`
+	System Nanos `json:"system_ns"`
+}
+
+// Process is one process of the tree as it was at the freeze.
+type Process struct {
+	// PID is the number that the process has for itself, in its innermost pid
+	// namespace.
+	PID int32 `json:"pid"`
+	// OuterPID is its number as the dumping crtime saw it. It is unique in a
+	// state.
+	OuterPID int32 `json:"outer_pid"`
+	// ParentPID is its parent's OuterPID; the root's is outside the tree.
+	ParentPID int32 `json:"parent_pid"`
+	// Comm is the kernel's name of the process. It can hold any bytes.
+	Comm string `json:"comm"`
+	// StartTime is the start of the process after boot in clock ticks, as the
+	// initial time namespace shows it.
+	StartTime uint64 `json:"start_time_ticks"`
+	// Namespace is the inode number of its time namespace.
+	Namespace uint64 `json:"namespace"`
+	// NamespaceForChildren is the one that its children are born into.
+	NamespaceForChildren uint64 `json:"namespace_for_children"`
+	// Readings is what the process read on its clocks at the freeze: the host's
+	// shifted by its Namespace's offsets.
+	Readings Readings `json:"readings"`
+	CPU      CPUTime  `json:"cpu"`
+	// Threads counts its threads, the first included.
+	Threads int32 `json:"threads"`
+}
+
+// Namespace is a time namespace that some process of the tree lives in, or has
+// chosen for its children. The initial one counts like any other.
+type Namespace struct {
+	// ID is the inode number. It identifies the namespace in this state only.
+	ID uint64 `json:"id"`
+	// Offsets are relative to the initial time namespace.
+	Offsets Offsets `json:"offsets"`
+}
+
+// State is everything that a restore needs to know of a tree's clocks.
+type State struct {
+	// Format is the version of the image that the state was decoded from; zero
+	// for one that was not.
+	Format Version `json:"format"`
+	// ToolVersion is the version of the crtime that recorded it.
+	ToolVersion string `json:"tool_version"`
+	Host        Host   `json:"host"`
+	// Freeze is the host's clocks, read at or after the freeze instant.
+	Freeze       HostReading  `json:"freeze"`
+	FreezeSource FreezeSource `json:"freeze_source"`
+	// FreezeWindow is how much later than the freeze instant the reading can
+	// be; 0 is unknown.
+	FreezeWindow Nanos `json:"freeze_window_ns"`
+	// RootPID is the OuterPID of the tree's root.
+	RootPID    int32       `json:"root_pid"`
+	Namespaces []Namespace `json:"namespaces"`
+	Processes  []Process   `json:"processes"`
+	// Engine is who collected the tree, such as "criu 4.2".
+	Engine string `json:"engine"`
+}

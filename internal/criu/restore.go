@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package criu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/checkpoint-restore/go-criu/v7/rpc"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/timens"
+)
+
+// Restore implements engine.Restorer. CRIU is started inside req.Namespace, so
+// the offsets are fixed before it begins, aimed at when it is expected to end.
+//
+// Two notifications serve as the gate. At post-restore the tree is complete, its
+// timers not armed yet, and CRIU still undoes everything if we refuse or die: the
+// long wait is there. At pre-resume only the detaching is left: the last part of
+// the wait is there, as short as the time between the two is known.
+func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks engine.RestoreHooks) (engine.Restored, error) {
+	opts, err := requestOptions(req.Options)
+	if err != nil {
+		return engine.Restored{}, err
+	}
+	v, err := newView(req.ImagesDir)
+	if err != nil {
+		return engine.Restored{}, err
+	}
+	defer v.close()
+	workDir, logPath := v.dir, v.path(logName(req.Options, "restore.log"))
+	if req.WorkDir != "" {
+		if workDir, err = os.Open(req.WorkDir); err != nil {
+			return engine.Restored{}, fmt.Errorf("work directory: %w", err)
+		}
+		defer workDir.Close()
+		logPath = req.WorkDir + "/" + logName(req.Options, "restore.log")
+	}
+	opts.ImagesDirFd = proto.Int32(int32(v.dir.Fd()))
+	opts.WorkDirFd = proto.Int32(int32(workDir.Fd()))
+	opts.LogFile = proto.String(logName(req.Options, "restore.log"))
+	// The tree's root becomes our own child, so that we can wait for it. As
+	// init of a pid namespace we cannot have siblings, and inherit it anyway.
+	opts.RstSibling = proto.Bool(os.Getpid() != 1)
+
+	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.ImageBytes}
+	resp, err := run.converse(ctx, e, req.Namespace, opts)
+	if err := outcome("restore", resp, err, logPath); err != nil {
+		run.reap(resp)
+		return engine.Restored{}, err
+	}
+	if err := run.learn(); err != nil {
+		e.log().Warn("the time that this restore took could not be noted", zap.Error(err))
+	}
+	return engine.Restored{PID: int(resp.GetRestore().GetPid())}, nil
+}
+
+// restoring is one restore under way.
+type restoring struct {
+	hooks     engine.RestoreHooks
+	estimates *estimates
+	bytes     int64
+
+	fixed, built, ready time.Time // When the hooks were due.
+	root                int       // As notifications told it; 0: not yet.
+}
+
+// converse starts CRIU in the namespace and talks to it until it ends.
+func (r *restoring) converse(ctx context.Context, e *Engine, ns *timens.Holder, opts *rpc.CriuOpts) (*rpc.CriuResp, error) {
+	talk, theirs, err := newConversation()
+	if err != nil {
+		return nil, err
+	}
+	defer talk.close()
+	defer theirs.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	r.fixed = time.Now()
+	if err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.bytes))); err != nil {
+		return nil, err
+	}
+	swrk, err := ns.Exec(timens.Command{
+		Path:  e.Binary.Path,
+		Args:  []string{e.Binary.Path, "swrk", "3"},
+		Env:   os.Environ(),
+		Files: []*os.File{null, null, os.Stderr, theirs},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start criu in the new time namespace: %w", err)
+	}
+	theirs.Close()
+	resp, err := talk.call(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_RESTORE.Enum(), Opts: opts}, r.notify)
+	talk.close()
+	if _, waitErr := swrk.Wait(); waitErr != nil {
+		e.log().Debug("criu swrk ended", zap.Error(waitErr))
+	}
+	return resp, err
+}
+
+// notify answers one notification.
+func (r *restoring) notify(n *rpc.CriuNotify) error {
+	switch n.GetScript() {
+	case "setup-namespaces":
+		r.root = int(n.GetPid())
+	case "post-restore":
+		r.root = int(n.GetPid())
+		r.built = time.Now()
+		return r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail()))
+	case "pre-resume":
+		r.ready = time.Now()
+		r.hooks.Release()
+	}
+	return nil
+}
+
+// learn notes how long this restore took, for the estimate of the next.
+func (r *restoring) learn() error {
+	if r.fixed.IsZero() || r.built.IsZero() || r.ready.IsZero() {
+		return errors.New("criu did not send the notifications that the times are taken at")
+	}
+	return r.estimates.add(sample{Bytes: r.bytes, Build: r.built.Sub(r.fixed)})
+}
+
+// reap takes notice of the end of a root that CRIU made as our child and killed:
+// nobody else would.
+func (r *restoring) reap(resp *rpc.CriuResp) {
+	pid := r.root
+	if p := int(resp.GetRestore().GetPid()); pid == 0 && p > 0 {
+		pid = p
+	}
+	if pid <= 0 {
+		return
+	}
+	var status unix.WaitStatus
+	for {
+		// ECHILD is the usual answer: CRIU made no child, or it is not ours.
+		if _, err := unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}

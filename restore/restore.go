@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/hostclock"
+	"github.com/crtime/crtime/internal/timens"
+)
+
+// Options say what to restore and how its clocks shall go on. The zero value of
+// every field works.
+type Options struct {
+	engine.Options
+	PlanOptions
+
+	WallClock WallClock
+	WaitLimit time.Duration // Longest wait for the wall clock; 0: one minute.
+	// Lead is how far after the offsets are fixed the tree resumes. 0: what the
+	// engine expects to need. One that is too short makes MONOTONIC jump by the
+	// rest; one that is too long makes the restore take longer.
+	Lead time.Duration
+}
+
+// ErrSeveralNamespaces says that a tree lived in several time namespaces, which
+// the engine cannot rebuild.
+var ErrSeveralNamespaces = errors.New("the tree lived in several time namespaces")
+
+// Report says what a restore did.
+type Report struct {
+	PID    int // Root of the tree, in the caller's pid namespace.
+	Engine string
+	Plan   *clockstate.Plan
+	Proof  clockstate.Proof // From the clocks right before the release.
+	// Released is the host's clocks right before the release, ResumedBy those
+	// when the engine reported that every thread runs.
+	Released, ResumedBy clockstate.HostReading
+	// Jump is how much later than planned the tree was released: the most that
+	// MONOTONIC jumps forward, apart from the plan's corrections.
+	Jump clockstate.Nanos
+	// Held is how long the complete tree waited for the planned instant.
+	Held     clockstate.Nanos
+	Duration clockstate.Nanos // From begin to end.
+}
+
+// Restore rebuilds the tree in images. Its root becomes a child of the calling
+// process. On an error nothing of it is left. When ctx ends before the release,
+// the restore is undone.
+func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Report, error) {
+	clocks, err := hostclock.NewReader()
+	if err != nil {
+		return nil, err
+	}
+	begin, err := clocks.Read()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := Plan(im, o.PlanOptions); err != nil {
+		return nil, err
+	}
+	if err := checkNamespaces(im.State, r.Name()); err != nil {
+		return nil, err
+	}
+	if err := heedWallClock(ctx, im, clocks, o); err != nil {
+		return nil, err
+	}
+	if err := awaitPIDs(ctx, im.State); err != nil {
+		return nil, err
+	}
+	holder, err := timens.NewHolder()
+	if err != nil {
+		return nil, err
+	}
+	defer holder.Close()
+	run := &restore{Options: o, ctx: ctx, images: im, clocks: clocks, holder: holder}
+	done, err := r.Restore(ctx, engine.RestoreRequest{
+		Options:    o.Options,
+		ImagesDir:  im.Dir,
+		Namespace:  holder,
+		ImageBytes: im.Bytes,
+	}, engine.RestoreHooks{FixClocks: run.fixClocks, Built: run.built, Release: run.release})
+	if err != nil {
+		return nil, fmt.Errorf("restore from %s: %w", im.Dir, err)
+	}
+	return run.report(done, r.Name(), begin)
+}
+
+// checkNamespaces refuses a tree that needs more than one time namespace: no
+// engine that joins early can serve it.
+func checkNamespaces(s *clockstate.State, engineName string) error {
+	first := s.Processes[0]
+	for _, p := range s.Processes {
+		if p.Namespace != first.Namespace || p.NamespaceForChildren != first.Namespace {
+			return fmt.Errorf("%w: process %d (%s) and process %d (%s) differ; engine %s rebuilds one",
+				ErrSeveralNamespaces, first.OuterPID, first.Comm, p.OuterPID, p.Comm, engineName)
+		}
+	}
+	return nil
+}
+
+// restore is one restore under way. Its hooks are called by the engine, one
+// after the other.
+type restore struct {
+	Options
+	ctx    context.Context
+	images *Images
+	clocks *hostclock.Reader
+	holder *timens.Holder
+
+	plan      *clockstate.Plan
+	waited    clockstate.HostReading // When the gate began to hold.
+	released  clockstate.HostReading
+	releasing error // Why the gate could not read or wait; nil normally.
+}
+
+// fixClocks makes the plan and writes the offsets.
+func (r *restore) fixClocks(lead clockstate.Nanos) error {
+	if r.Lead > 0 {
+		lead = clockstate.Nanos(r.Lead)
+	}
+	tick, err := r.clocks.SampleTick(r.ctx)
+	if err != nil {
+		return err
+	}
+	now, err := r.clocks.Read()
+	if err != nil {
+		return err
+	}
+	now.Tick = tick
+	r.plan, err = clockstate.NewPlan(r.images.State, now, clockstate.PlanOptions{
+		Policy: r.Policy, Lead: lead, Link: r.Link,
+	})
+	if err != nil {
+		return err
+	}
+	return r.holder.SetOffsets(r.plan.Namespaces[0].Offsets)
+}
+
+// built holds the complete tree until shortly before the planned instant. It is
+// the last moment at which the restore can still be refused.
+func (r *restore) built(_ int, tail clockstate.Nanos) error {
+	var err error
+	if r.waited, err = r.clocks.Read(); err != nil {
+		return err
+	}
+	return r.clocks.WaitUntil(r.ctx, r.plan.Resume.Monotonic-tail)
+}
+
+// release holds the tree until the planned instant has come and no clock would
+// read less than it did.
+func (r *restore) release() {
+	// Too late to refuse: a cancelled context must not let the tree go early.
+	ctx := context.WithoutCancel(r.ctx)
+	if err := r.clocks.WaitUntil(ctx, r.plan.Resume.Monotonic); err != nil {
+		r.releasing = err
+	}
+	r.released, r.releasing = r.awaitPromise()
+}
+
+// awaitPromise reads the clocks until the proof holds. It takes longer than one
+// reading only when COARSE lags more than the plan foresaw, and at most one tick
+// then: it is bounded all the same.
+func (r *restore) awaitPromise() (clockstate.HostReading, error) {
+	const longest = 100 * clockstate.Nanos(time.Millisecond)
+	for {
+		now, err := r.clocks.Read()
+		if err != nil {
+			return now, errors.Join(r.releasing, err)
+		}
+		if r.plan.Prove(now).Kept || now.Monotonic-r.plan.Resume.Monotonic > longest {
+			return now, r.releasing
+		}
+	}
+}
+
+// report sums up a restore that succeeded.
+func (r *restore) report(done engine.Restored, engineName string, begin clockstate.HostReading) (*Report, error) {
+	end, err := r.clocks.Read()
+	if err := errors.Join(r.releasing, err); err != nil {
+		return nil, fmt.Errorf("the tree runs as process %d, but its clocks could not be proven: %w", done.PID, err)
+	}
+	return &Report{
+		PID:       done.PID,
+		Engine:    engineName,
+		Plan:      r.plan,
+		Proof:     r.plan.Prove(r.released),
+		Released:  r.released,
+		ResumedBy: end,
+		Jump:      max(0, r.released.Monotonic-r.plan.Resume.Monotonic),
+		Held:      max(0, r.plan.Resume.Monotonic-r.waited.Monotonic),
+		Duration:  end.Monotonic - begin.Monotonic,
+	}, nil
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restore
+
+import (
+	"fmt"
+
+	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/hostclock"
+	"github.com/crtime/crtime/internal/proc"
+	"github.com/crtime/crtime/internal/timens"
+)
+
+// Verification compares what the processes of a restored tree read now with what
+// they read at the freeze.
+type Verification struct {
+	Processes []VerifiedProcess
+	Kept      bool // Every promise, for every process.
+}
+
+// VerifiedProcess is one process of a restored tree.
+type VerifiedProcess struct {
+	PID           int
+	Comm          string
+	Before, After clockstate.Readings
+	Kept          bool   // No clock reads less, and BOOTTIME - MONOTONIC has not shrunk.
+	Why           string // What is wrong; "" when Kept.
+}
+
+// Verify reads the clocks of the running tree below pid and holds them against
+// the images that it was restored from. Processes that the tree has made or lost
+// since are not an error: each one is held against its own record, or else its
+// root's.
+func Verify(im *Images, pid int) (*Verification, error) {
+	clocks, err := hostclock.NewReader()
+	if err != nil {
+		return nil, err
+	}
+	tree, err := proc.Scan(pid)
+	if err != nil {
+		return nil, fmt.Errorf("verify the tree below process %d: %w", pid, err)
+	}
+	root, records := recordsByPID(im.State)
+	v := &Verification{Kept: true}
+	for _, task := range tree.Tasks {
+		if task.Zombie {
+			continue
+		}
+		before, known := records[task.PID]
+		if !known {
+			before = root
+		}
+		one, err := verifyProcess(task.PID, before, clocks)
+		if err != nil {
+			return nil, err
+		}
+		v.Processes = append(v.Processes, one)
+		v.Kept = v.Kept && one.Kept
+	}
+	return v, nil
+}
+
+// recordsByPID returns what each process read at the freeze, the root's first.
+func recordsByPID(s *clockstate.State) (root clockstate.Readings, all map[int]clockstate.Readings) {
+	all = make(map[int]clockstate.Readings, len(s.Processes))
+	for _, p := range s.Processes {
+		all[int(p.OuterPID)] = p.Readings
+		if p.OuterPID == s.RootPID {
+			root = p.Readings
+		}
+	}
+	return root, all
+}
+
+// verifyProcess holds one process against its record.
+func verifyProcess(pid int, before clockstate.Readings, clocks *hostclock.Reader) (VerifiedProcess, error) {
+	st, err := proc.ReadStat(pid)
+	if err != nil {
+		return VerifiedProcess{}, fmt.Errorf("verify process %d: %w", pid, err)
+	}
+	offsets, err := timens.OffsetsOf(pid)
+	if err != nil {
+		return VerifiedProcess{}, fmt.Errorf("verify process %d: %w", pid, err)
+	}
+	host, err := clocks.Read()
+	if err != nil {
+		return VerifiedProcess{}, err
+	}
+	after, err := host.Shift(offsets)
+	if err != nil {
+		return VerifiedProcess{}, fmt.Errorf("verify process %d: %w", pid, err)
+	}
+	v := VerifiedProcess{PID: pid, Comm: st.Comm, Before: before, After: after, Kept: true}
+	for _, c := range []clockstate.Clock{clockstate.Monotonic, clockstate.MonotonicRaw, clockstate.MonotonicCoarse, clockstate.Boottime} {
+		was, _ := before.Of(c)
+		is, _ := after.Of(c)
+		if is < was {
+			v.Kept, v.Why = false, fmt.Sprintf("%v reads %v less than at the freeze", c, was-is)
+			return v, nil
+		}
+	}
+	if shrunk := (before.Boottime - before.Monotonic) - (after.Boottime - after.Monotonic); shrunk > host.Width {
+		v.Kept, v.Why = false, fmt.Sprintf("BOOTTIME - MONOTONIC has shrunk by %v", shrunk)
+	}
+	return v, nil
+}
