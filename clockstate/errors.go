@@ -38,7 +38,7 @@ type RangeError struct {
 	Clock Clock
 	// Namespace is the recorded time namespace's inode number.
 	Namespace uint64
-	// Value is what the clock would read at the resume instant.
+	// Value is the most that the clock would read at the resume instant.
 	Value Nanos
 	// Overflow is set if the value does not even fit in Nanos; Value is then 0.
 	Overflow bool
@@ -51,7 +51,7 @@ func (e *RangeError) Error() string {
 		value = "more than 292 years away from 0"
 	}
 	return fmt.Sprintf("%v of time namespace %d would read %s at resume, but the kernel accepts 0s to %v: "+
-		"use policy freeze, or check the recorded and this host's clocks", e.Clock, e.Namespace, value, MaxReading)
+		"check the recorded and this host's clocks, or choose policy freeze, which adds nothing to them", e.Clock, e.Namespace, value, MaxReading)
 }
 
 // Unwrap returns [ErrOutOfRange], and [ErrOverflow] too where that is the case.

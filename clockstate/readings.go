@@ -128,7 +128,7 @@ type HostReading struct {
 	// TAI is CLOCK_TAI.
 	TAI Nanos `json:"tai_ns"`
 	// Width says how well the values belong together: all of them were true
-	// at instants within Width of each other.
+	// at instants within Width of each other. It is at most a minute.
 	Width     Nanos     `json:"width_ns"`
 	WallClock WallClock `json:"wall_clock"`
 	Tick      Tick      `json:"tick"`
@@ -136,10 +136,20 @@ type HostReading struct {
 	BootID string `json:"boot_id"`
 }
 
+// maxWidth is the widest reading that is of any use. A real one is below a
+// microsecond.
+const maxWidth = 60 * nanosPerSecond
+
 // check refuses a reading that no kernel can have given.
 func (h HostReading) check() error {
 	if err := h.checkRange(); err != nil {
 		return err
+	}
+	if h.Width > maxWidth {
+		return fmt.Errorf("%w: the clocks were read %v apart, at most %v is of use: read them again", ErrInvalid, h.Width, Nanos(maxWidth))
+	}
+	if h.MonotonicCoarse > h.Monotonic+max(h.Width, 0) {
+		return fmt.Errorf("%w: %v reads %v, more than %v with %v", ErrInvalid, MonotonicCoarse, h.MonotonicCoarse, Monotonic, h.Monotonic)
 	}
 	for _, f := range []struct {
 		name  string

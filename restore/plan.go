@@ -61,9 +61,19 @@ type PlanOptions struct {
 }
 
 // Plan works out what a restore of the images would do to the clocks if the tree
-// resumed here and now. Nothing is created.
+// resumed here and now. It looks for one tick of the clock, so it takes some
+// milliseconds. Nothing is created.
 func Plan(im *Images, o PlanOptions) (*clockstate.Plan, error) {
 	clocks, err := hostclock.NewReader()
+	if err != nil {
+		return nil, err
+	}
+	return planFrom(context.Background(), im, clocks, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link})
+}
+
+// planFrom reads the clocks, the tick included, and plans from there.
+func planFrom(ctx context.Context, im *Images, clocks *hostclock.Reader, o clockstate.PlanOptions) (*clockstate.Plan, error) {
+	tick, err := clocks.SampleTick(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +81,8 @@ func Plan(im *Images, o PlanOptions) (*clockstate.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clockstate.NewPlan(im.State, now, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link})
+	now.Tick = tick
+	return clockstate.NewPlan(im.State, now, o)
 }
 
 // heedWallClock carries out the user's wish for a wall clock that is behind. It

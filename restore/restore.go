@@ -61,7 +61,8 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 	if err != nil {
 		return nil, err
 	}
-	if _, err := Plan(im, o.PlanOptions); err != nil {
+	// The tick does not matter to whether there is a plan at all.
+	if _, err := clockstate.NewPlan(im.State, begin, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link}); err != nil {
 		return nil, err
 	}
 	if err := checkNamespaces(im.State, r.Name()); err != nil {
@@ -124,16 +125,8 @@ func (r *restore) fixClocks(lead clockstate.Nanos) error {
 	if r.Lead > 0 {
 		lead = clockstate.Nanos(r.Lead)
 	}
-	tick, err := r.clocks.SampleTick(r.ctx)
-	if err != nil {
-		return err
-	}
-	now, err := r.clocks.Read()
-	if err != nil {
-		return err
-	}
-	now.Tick = tick
-	r.plan, err = clockstate.NewPlan(r.images.State, now, clockstate.PlanOptions{
+	var err error
+	r.plan, err = planFrom(r.ctx, r.images, r.clocks, clockstate.PlanOptions{
 		Policy: r.Policy, Lead: lead, Link: r.Link,
 	})
 	if err != nil {

@@ -56,29 +56,45 @@ func (f *Failure) Unwrap() error {
 // read for the reader of the error alone: whether the request failed is what
 // CRIU answered.
 func outcome(op string, resp *rpc.CriuResp, err error, logPath string) error {
-	if err != nil && resp == nil {
-		f := &Failure{Op: op, Message: err.Error(), Lines: logErrors(logPath)}
-		f.Hint = hint(f)
-		return fmt.Errorf("%w", f)
-	}
-	if err != nil {
+	switch {
+	case err != nil && resp != nil:
+		// We refused; CRIU's complaint about that says nothing new.
 		return err
-	}
-	if resp.GetSuccess() {
+	case err == nil && resp.GetSuccess():
 		return nil
 	}
-	f := &Failure{
-		Op:      op,
-		Errno:   syscall.Errno(max(resp.GetCrErrno(), 0)),
-		Message: strings.TrimSpace(resp.GetCrErrmsg()),
-		Lines:   logErrors(logPath),
+	f := &Failure{Op: op, Errno: syscall.Errno(max(resp.GetCrErrno(), 0)), Lines: logErrors(logPath)}
+	switch message := messageOf(resp.GetCrErrmsg()); {
+	case err != nil:
+		f.Message = err.Error()
+	case message != "":
+		f.Message = message
+	case len(f.Lines) > 0:
+		f.Message = f.Lines[0]
 	}
 	f.Hint = hint(f)
 	return f
 }
 
-// errorLine matches an error in CRIU's log: time, pid, "Error", source line.
+// errorLine matches an error as CRIU logs it, with or without the time before.
 var errorLine = regexp.MustCompile(`Error \([^)]*\): (.*)`)
+
+// noise matches errors that CRIU logs in every run or after every failure: they
+// are never the reason. CRIU tries to raise its own file limit at each start,
+// which needs CAP_SYS_RESOURCE, and goes on without.
+var noise = regexp.MustCompile(`RLIMIT_NOFILE for self|^(Dumping|Restoring) FAILED|^Can't switch to|^Killing processes because of failure`)
+
+// messageOf takes the error out of a line of CRIU's log. It is "" for noise.
+func messageOf(line string) string {
+	line = strings.TrimSpace(line)
+	if m := errorLine.FindStringSubmatch(line); m != nil {
+		line = m[1]
+	}
+	if noise.MatchString(line) {
+		return ""
+	}
+	return line
+}
 
 // logErrors returns the first errors of CRIU's log, each once.
 func logErrors(path string) []string {
@@ -90,45 +106,53 @@ func logErrors(path string) []string {
 	defer f.Close()
 	var lines []string
 	for in := bufio.NewScanner(f); in.Scan() && len(lines) < most; {
-		if m := errorLine.FindStringSubmatch(in.Text()); m != nil && !slices.Contains(lines, m[1]) {
-			lines = append(lines, m[1])
+		if !errorLine.MatchString(in.Text()) {
+			continue
+		}
+		if m := messageOf(in.Text()); m != "" && !slices.Contains(lines, m) {
+			lines = append(lines, m)
 		}
 	}
 	return lines
 }
 
-// hints explains errors of CRIU 4.2 that users meet. The patterns were taken
-// from its log on Linux 6.18.
-var hints = []struct {
+// advice pairs what CRIU says with what a user can do about it.
+type advice struct {
 	pattern *regexp.Regexp
 	text    string
-}{
-	{regexp.MustCompile(`(?i)unknown proto.*26[0-9]|proto 262|mptcp`),
-		"It holds an MPTCP socket, which CRIU does not support. Go servers listen with MPTCP by default: start it with GODEBUG=multipathtcp=0."},
-	{regexp.MustCompile(`(?i)prlimit|rlimit`),
-		"Reading the limits of another user's process needs CAP_SYS_RESOURCE, which crtime does not have here. Run crtime with it, or the program as root."},
-	{regexp.MustCompile(`(?i)connected TCP socket`),
-		"It holds an established TCP connection: add --tcp-established to the dump and the restore, or --tcp-close to drop it."},
-	{regexp.MustCompile(`(?i)external socket|unix sock.*(external|peer)`),
-		"It holds a UNIX socket whose other end is outside the tree: dump from the root that has both ends, or add --ext-unix-sk."},
-	{regexp.MustCompile(`(?i)--shell-job|session leader|Found dangling tty|slave tty`),
-		"It belongs to a session or terminal outside the tree: add --shell-job, or start it with setsid and its output in a file."},
-	{regexp.MustCompile(`(?i)file lock|--file-locks`),
-		"It holds file locks: add --file-locks."},
-	{regexp.MustCompile(`(?i)link.remap`),
-		"It holds a deleted file that has other names: add --link-remap."},
-	{regexp.MustCompile(`(?i)ghost`),
-		"It holds a large deleted file: raise --ghost-limit."},
-	{regexp.MustCompile(`(?i)nested.*ns|namespaces.*(nest|not support)|time namespace`),
-		"CRIU cannot save a tree whose processes live in different time namespaces."},
-	{regexp.MustCompile(`(?i)No space left`),
-		"There is no space left for the images: free some, or choose another --images-dir."},
+}
+
+// hints explains errors of CRIU 4.2 that users meet, the surest first. The
+// patterns are of its messages on Linux 6.18.
+func hints() []advice {
+	return []advice{
+		{regexp.MustCompile(`Unsupported proto 262`),
+			"It holds an MPTCP socket, which CRIU does not support. Go servers listen with MPTCP by default: start it with GODEBUG=multipathtcp=0."},
+		{regexp.MustCompile(`Can't get rlimit`),
+			"Reading the limits of another user's process needs CAP_SYS_RESOURCE, which crtime does not have here: run crtime with it, or the program as crtime's own user."},
+		{regexp.MustCompile(`(?i)connected TCP socket`),
+			"It holds an established TCP connection: add --tcp-established to the dump and the restore, or --tcp-close to drop it."},
+		{regexp.MustCompile(`(?i)external socket|unix socket.*peer`),
+			"It holds a UNIX socket whose other end is outside the tree: dump from the root that has both ends, or add --ext-unix-sk."},
+		{regexp.MustCompile(`(?i)not a session leader|--shell-job|dangling tty|slave tty|tty: `),
+			"It belongs to a session or terminal outside the tree: add --shell-job to the dump and the restore, or start it with setsid and its input and output in files."},
+		{regexp.MustCompile(`(?i)file locks? are hold|file-locks`),
+			"It holds file locks: add --file-locks to the dump and the restore."},
+		{regexp.MustCompile(`(?i)link.remap`),
+			"It holds a deleted file that has other names: add --link-remap."},
+		{regexp.MustCompile(`(?i)ghost.*(big|limit|large)`),
+			"It holds a large deleted file: raise --ghost-limit."},
+		{regexp.MustCompile(`nested time namespace`),
+			"CRIU cannot save a tree whose processes live in different time namespaces."},
+		{regexp.MustCompile(`No space left`),
+			"There is no space left for the images: free some, or choose another --images-dir."},
+	}
 }
 
 // hint finds the explanation of a failure.
 func hint(f *Failure) string {
 	all := f.Message + "\n" + strings.Join(f.Lines, "\n")
-	for _, h := range hints {
+	for _, h := range hints() {
 		if h.pattern.MatchString(all) {
 			return h.text
 		}

@@ -56,14 +56,12 @@ type Binary struct {
 	Version Version
 }
 
-// Candidates lists the paths at which Find looks, in its order. An explicit
-// path is the only candidate.
+// Candidates lists the paths at which Find looks, in its order: the system's
+// CRIU, then the one that `make criu` has put into the private cache. A path
+// that the user gave, as explicit or by EnvPath, is the only candidate.
 func Candidates(explicit string) []string {
-	if explicit != "" {
-		return []string{explicit}
-	}
-	if env := os.Getenv(EnvPath); env != "" {
-		return []string{env}
+	if given := givenPath(explicit); given != "" {
+		return []string{given}
 	}
 	var paths []string
 	if system, err := exec.LookPath("criu"); err == nil {
@@ -73,6 +71,14 @@ func Candidates(explicit string) []string {
 		paths = append(paths, filepath.Join(cache, "criu", "current", "criu"))
 	}
 	return paths
+}
+
+// givenPath is the path that the user gave; "" if none.
+func givenPath(explicit string) string {
+	if explicit != "" {
+		return explicit
+	}
+	return os.Getenv(EnvPath)
 }
 
 // cacheDir is the project's private cache, where `make criu` puts a CRIU.
@@ -94,7 +100,7 @@ func Find(ctx context.Context, explicit string) (Binary, error) {
 	for _, path := range Candidates(explicit) {
 		v, err := readVersion(ctx, path)
 		if err != nil {
-			if explicit != "" {
+			if givenPath(explicit) != "" {
 				return Binary{}, fmt.Errorf("%w at %s: %w", ErrNotFound, path, err)
 			}
 			continue

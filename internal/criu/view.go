@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
@@ -115,26 +116,36 @@ func (v *view) fill(images string) error {
 	return nil
 }
 
-// entryHead is the length of what stands before the message in a CRIU image of
-// one entry: two magic numbers and the message's size.
-const entryHead = 12
+// The magic numbers that begin a CRIU image when a second one, of its kind,
+// follows. An image with another one (the inventory) has that alone.
+const (
+	commonMagic  = 0x54564319 // IMG_COMMON_MAGIC.
+	serviceMagic = 0x55105940 // IMG_SERVICE_MAGIC.
+)
 
 var errImage = errors.New("not an image of one entry")
 
-// readEntry reads the message of a CRIU image that holds one. It returns the
-// file's head too.
-func readEntry(path string, into proto.Message) (head []byte, err error) {
+// readEntry reads the message of a CRIU image that holds one: magic numbers,
+// the message's size, the message. It returns the magic numbers too.
+func readEntry(path string, into proto.Message) (magic []byte, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(data) < entryHead || uint64(binary.LittleEndian.Uint32(data[8:])) != uint64(len(data)-entryHead) {
+	const word = 4
+	head := word
+	if len(data) >= word {
+		if first := binary.LittleEndian.Uint32(data); first == commonMagic || first == serviceMagic {
+			head = 2 * word
+		}
+	}
+	if len(data) < head+word || uint64(binary.LittleEndian.Uint32(data[head:])) != uint64(len(data)-head-word) {
 		return nil, fmt.Errorf("%s: %w", path, errImage)
 	}
-	if err := proto.Unmarshal(data[entryHead:], into); err != nil {
+	if err := proto.Unmarshal(data[head+word:], into); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return data[:entryHead], nil
+	return data[:head], nil
 }
 
 // inventoryTimeNS returns the number by which a dump calls the time namespace
@@ -152,7 +163,7 @@ func inventoryTimeNS(path string) (uint32, error) {
 // time namespace would otherwise ask CRIU to make one at restore.
 func withTimeNS(path string, ns uint32) ([]byte, error) {
 	ids := &criucore.TaskKobjIdsEntry{}
-	head, err := readEntry(path, ids)
+	magic, err := readEntry(path, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +175,6 @@ func withTimeNS(path string, ns uint32) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	out := binary.LittleEndian.AppendUint32(append([]byte{}, head[:8]...), uint32(len(msg)))
+	out := binary.LittleEndian.AppendUint32(slices.Clone(magic), uint32(len(msg)))
 	return append(out, msg...), nil
 }

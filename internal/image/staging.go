@@ -154,7 +154,14 @@ func (s *Staging) Commit() (Manifest, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && listed(e.Name()) {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		// An engine may have written with the modes of its own umask.
+		if err := os.Chmod(filepath.Join(s.path, e.Name()), 0o600); err != nil {
+			return nil, fmt.Errorf("make image private: %w", err)
+		}
+		if listed(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

@@ -22,8 +22,8 @@ var (
 	// ErrOutOfRange: with these offsets a clock would read less than zero or
 	// more than 4611686018 seconds (half of the kernel's largest time).
 	ErrOutOfRange = errors.New("offset out of the kernel's range")
-	// ErrFrozen: a process has entered the namespace; its offsets can never be
-	// written again.
+	// ErrFrozen: a process has entered the namespace, or whoever stood before it
+	// is gone; its offsets can never be written again.
 	ErrFrozen = errors.New("the namespace's offsets are frozen")
 	// ErrForChildren: the process lives in one time namespace while its children
 	// will live in another; what was read belongs to the latter.
@@ -106,6 +106,9 @@ func writeError(op string, err error) error {
 		err = &reasonError{ErrPrivilege, err, adviceWrite}
 	case unix.EACCES:
 		err = &reasonError{ErrFrozen, err, adviceFrozen}
+	case unix.ESRCH:
+		// The file belongs to a process; nobody else's can write these offsets.
+		err = &reasonError{ErrFrozen, err, "the process that stood before the namespace has exited"}
 	case unix.ERANGE:
 		err = &reasonError{ErrOutOfRange, err, adviceRange}
 	}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the Go tests and ends with one line: N passed, N failed, N skipped.
+# Every skipped test is listed with its reason.
+#
+# Usage: test.sh [all|unit|e2e]
+#
+# The end-to-end tests run after the others and alone, since they measure time.
+#
+# Environment:
+#   RACE                when 1, use the race detector (needs a C compiler)
+#   TESTFLAGS           more flags for go test, such as -short or -run=Name
+#   CI                  when true, a skipped end-to-end test is a failure
+#                       unless the tests know it to be impossible here
+#   CRTIME_E2E_STRICT   the same, by itself
+set -euo pipefail
+# shellcheck source=.ci/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+# Results cached from an earlier run say nothing about this kernel.
+flags=(-count=1)
+export CGO_ENABLED=0
+if [[ ${RACE:-0} == 1 ]]; then
+	export CGO_ENABLED=1
+	flags+=(-race)
+fi
+read -ra more <<<"${TESTFLAGS:-}"
+flags+=("${more[@]}")
+if [[ ${CI:-} == true ]]; then export CRTIME_E2E_STRICT=${CRTIME_E2E_STRICT:-1}; fi
+
+results=$(mktemp -d)
+trap 'rm -rf -- "$results"' EXIT
+status=0
+
+# run tests the packages $3... in the format $2 and keeps the events as $1.
+run() {
+	local name=$1 format=$2
+	shift 2
+	if (($# == 0)); then return; fi
+	tool gotestsum --format "$format" --format-hide-empty-pkg \
+		--jsonfile "$results/$name.json" -- -timeout 30m "${flags[@]}" "$@" || status=1
+}
+
+# count prints how many tests and subtests ended in the given way.
+count() {
+	cat "$results"/*.json | grep '"Test":' | grep -c "\"Action\":\"$1\"" || true
+}
+
+what=${1:-all}
+mapfile -t packages < <(go list ./...)
+unit=() e2e=()
+for package in "${packages[@]}"; do
+	if [[ $package == */e2e || $package == */e2e/* ]]; then e2e+=("$package"); else unit+=("$package"); fi
+done
+case $what in
+all | unit | e2e) ;;
+*) die "usage: test.sh [all|unit|e2e]" ;;
+esac
+if [[ $what != e2e ]]; then run unit pkgname "${unit[@]}"; fi
+if [[ $what != unit ]]; then run e2e testname "${e2e[@]}"; fi
+
+passed=$(count pass)
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$(count fail)" "$(count skip)"
+if ((passed == 0)); then die "no test ran"; fi
+exit "$status"

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# `make` alone lists the targets. Every target may be run again at any time.
+
+DESTDIR   ?=
+PREFIX    ?= /usr/local
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+FUZZTIME  ?= 60
+ARGS      ?=
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# go is looked for when a recipe first needs it, so that `make help` needs none.
+GO = $(eval GO := $(shell .ci/get-go.sh))$(or $(GO),$(error no Go toolchain))
+# with_go puts that go first on the path of a recipe's line, for the scripts
+# and tools that call it.
+with_go = PATH="$(patsubst %/,%,$(dir $(GO))):$$PATH"
+# with_criu names the CRIU to use. A CRTIME_CRIU that is set already stays.
+with_criu = criu="$${CRTIME_CRIU:-$$(internal/criu/get/get-criu.sh)}"; CRTIME_CRIU="$$criu"
+
+bindir  = $(DESTDIR)$(PREFIX)/bin
+mandir  = $(DESTDIR)$(PREFIX)/share/man/man1
+bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/crtime, one static binary.
+	$(with_go) CGO_ENABLED=0 go build -trimpath \
+		-ldflags '-X github.com/crtime/crtime/internal/version.release=$(VERSION)' \
+		-o bin/crtime ./cmd/crtime
+
+.PHONY: demo
+demo: build ## Dump and restore a program, and show what its clocks did. ARGS=...
+	.ci/install-deps.sh demo
+	$(with_criu) $(with_go) CGO_ENABLED=0 go run ./e2e/demo $(ARGS)
+
+.PHONY: test
+test: deps build ## Run all tests. RACE=1 uses the race detector, TESTFLAGS=... adds flags.
+	$(with_criu) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh all
+
+.PHONY: unit
+unit: ## Run the tests other than end to end.
+	$(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh unit
+
+.PHONY: e2e
+e2e: deps build ## Run the end-to-end tests: real programs on this kernel.
+	$(with_criu) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh e2e
+
+.PHONY: bench
+bench: deps build ## Measure crtime beside CRIU alone. ARGS=...
+	$(with_criu) $(with_go) CGO_ENABLED=0 go run ./e2e/bench $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz all targets, FUZZTIME seconds together (default 60).
+	$(with_go) .ci/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: ## Check the Go code and the scripts.
+	$(with_go) .ci/lint.sh
+
+.PHONY: fmt
+fmt: ## Format the Go code as lint wants it.
+	$(with_go) go tool -modfile=internal/tools/go.mod golangci-lint fmt
+
+.PHONY: proto
+proto: ## Generate the Go code of the .proto files.
+	$(with_go) .ci/proto.sh generate
+
+.PHONY: criu
+criu: ## Find or fetch a CRIU that works here, and print its path.
+	@internal/criu/get/get-criu.sh
+
+.PHONY: deps
+deps: ## Install the Debian packages that the tests need, if any is missing.
+	@.ci/install-deps.sh test
+
+# The folders for completions are those that the three shells search.
+.PHONY: install
+install: build ## Install the binary, man pages and completions. DESTDIR, PREFIX.
+	install -d '$(bindir)' '$(mandir)' '$(bashdir)' '$(zshdir)' '$(fishdir)'
+	install -m 755 bin/crtime '$(bindir)/crtime'
+	rm -rf bin/man && mkdir -p bin/man && bin/crtime gen-man bin/man
+	install -m 644 bin/man/*.1 '$(mandir)'
+	bin/crtime completion bash >'$(bashdir)/crtime'
+	bin/crtime completion zsh >'$(zshdir)/_crtime'
+	bin/crtime completion fish >'$(fishdir)/crtime.fish'
+
+.PHONY: uninstall
+uninstall: ## Remove what install has put there.
+	rm -f '$(bindir)/crtime' '$(mandir)'/crtime.1 '$(mandir)'/crtime-*.1
+	rm -f '$(bashdir)/crtime' '$(zshdir)/_crtime' '$(fishdir)/crtime.fish'
+
+.PHONY: clean
+clean: ## Remove what was built. CRIU stays in its cache.
+	rm -rf bin

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/restore"
+)
+
+// planOptions are the flags of plan.
+type planOptions struct {
+	restore.PlanOptions
+	dir string
+}
+
+// newPlanCommand makes `crtime plan`.
+func newPlanCommand(env *environment) *cobra.Command {
+	o := &planOptions{}
+	cmd := &cobra.Command{
+		Use:   "plan DIR",
+		Short: "Show what a restore would do to the clocks, here and now",
+		Long: `Work out what a restore of the images in DIR would do to the clocks if the tree
+resumed on this machine at this moment. Nothing is created. The images are
+checked first.`,
+		Example: `  # As if the machine had been suspended.
+  crtime plan images
+
+  # Under another policy.
+  crtime plan images --policy elapsed`,
+		Args:              exactArgs("the image directory"),
+		ValidArgsFunction: completeDir,
+		RunE: func(_ *cobra.Command, args []string) error {
+			o.dir = args[0]
+			return runPlan(env, o)
+		},
+	}
+	policyFlag(cmd, &o.Policy)
+	return cmd
+}
+
+// runPlan plans and prints.
+func runPlan(env *environment, o *planOptions) error {
+	images, err := openImages(o.dir)
+	if err != nil {
+		return err
+	}
+	plan, err := restore.Plan(images, o.PlanOptions)
+	if err != nil {
+		return fmt.Errorf("plan a restore of %s: %w", o.dir, err)
+	}
+	return env.result(newPlanResult(images.Dir, plan), func() string { return planText(plan) })
+}
+
+// planResult is what plan prints with --json.
+type planResult struct {
+	Images      string               `json:"images"`
+	Policy      clockstate.Policy    `json:"policy"`
+	Outage      clockstate.Outage    `json:"outage"`
+	Now         readingsResult       `json:"now"` // The host's clocks.
+	Namespaces  []planNamespace      `json:"namespaces"`
+	Corrections []correctionResult   `json:"corrections"`
+	Warnings    []clockstate.Warning `json:"warnings"`
+}
+
+// planNamespace is one recorded time namespace and the one that would stand
+// for it.
+type planNamespace struct {
+	ID      uint64             `json:"id"`
+	Before  readingsResult     `json:"before"`
+	After   readingsResult     `json:"after"`
+	Offsets clockstate.Offsets `json:"offsets"` // Relative to the initial time namespace.
+}
+
+// newPlanResult picks what planResult holds.
+func newPlanResult(dir string, p *clockstate.Plan) planResult {
+	r := planResult{
+		Images:      dir,
+		Policy:      p.Policy,
+		Outage:      p.Outage,
+		Now:         newReadingsResult(p.Dest.Readings, p.Dest.Realtime),
+		Corrections: corrections(p),
+		Warnings:    warnings(p),
+	}
+	for _, ns := range p.Namespaces {
+		r.Namespaces = append(r.Namespaces, planNamespace{
+			ID:      ns.ID,
+			Before:  newReadingsResult(ns.Recorded, p.State.Freeze.Realtime),
+			After:   newReadingsResult(afterResume(p, ns), p.ResumeRealtime),
+			Offsets: ns.Offsets,
+		})
+	}
+	return r
+}
+
+// afterResume is what a process of the namespace reads at the planned resume.
+func afterResume(p *clockstate.Plan, ns clockstate.PlannedNamespace) clockstate.Readings {
+	// NewPlan has checked that every sum is in range.
+	after, _ := p.Resume.Shift(ns.Offsets)
+	return after
+}
+
+// planText shows a plan to people.
+func planText(p *clockstate.Plan) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Policy %s: %s\n%s\n", p.Policy, p.Policy.Describe(), outageText(p.Outage))
+	for _, ns := range p.Namespaces {
+		fmt.Fprintf(&b, "\nTime namespace %d\n", ns.ID)
+		b.WriteString(table(planRows(p, ns)))
+		for _, c := range ns.Corrections {
+			b.WriteString(correctionText(c))
+		}
+	}
+	for _, w := range p.Warnings {
+		fmt.Fprintf(&b, "\nNote: %s\n", w.Text)
+	}
+	return b.String()
+}
+
+// correctionText is one line for people about a shift beyond what the policy
+// asks for, or "" for one below what a program can tell from the cost of reading
+// a clock.
+func correctionText(c clockstate.Correction) string {
+	const least = 10_000
+	if c.Forward < least {
+		return ""
+	}
+	return fmt.Sprintf("Moved forward by %s: %s.\n", roundTime(c.Forward), c.Why)
+}
+
+// planRows are the lines of the table of one namespace.
+func planRows(p *clockstate.Plan, ns clockstate.PlannedNamespace) [][]string {
+	rows := [][]string{{"CLOCK", "AT THE DUMP", "AFTER A RESTORE NOW", "MOVED BY", "OFFSET HERE"}}
+	after := afterResume(p, ns)
+	for _, c := range shiftedClocks() {
+		was, _ := ns.Recorded.Of(c)
+		is, _ := after.Of(c)
+		rows = append(rows, []string{c.String(), daysText(was), daysText(is), signed(is - was), signed(ns.Offsets.Of(c))})
+	}
+	return append(rows, []string{
+		clockstate.Realtime.String(), wallText(p.State.Freeze.Realtime), wallText(p.ResumeRealtime),
+		signed(p.ResumeRealtime - p.State.Freeze.Realtime), "not shifted",
+	})
+}
+
+// shiftedClocks are the clocks that a promise is made for, but for
+// CLOCK_BOOTTIME_ALARM, which always equals CLOCK_BOOTTIME.
+func shiftedClocks() []clockstate.Clock {
+	return []clockstate.Clock{clockstate.Monotonic, clockstate.MonotonicRaw, clockstate.MonotonicCoarse, clockstate.Boottime}
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/crtime/crtime/e2e/clocklog"
+	"github.com/crtime/crtime/e2e/harness"
+)
+
+// TestGenerations dumps and restores one tree five times: what one restore
+// gets wrong, the next would add to.
+func TestGenerations(t *testing.T) {
+	c := newCase(t)
+	ticker := c.Start(c.GoTicker())
+	const generations = 5
+	restores := make([]harness.RestoreResult, generations)
+	for i := range restores {
+		_, restores[i] = cycle(c, ticker, 300*time.Millisecond)
+	}
+	steps, err := c.GoodLog(ticker).Outages(generations)
+	c.Check(err)
+	for i, s := range steps {
+		stood(c, s, clocklog.Monotonic, restores[i])
+		followed(c, s, clocklog.Boottime, restores[i])
+	}
+}
+
+// TestGenerationsOfDifferentPolicies checks that a policy concerns its own
+// restore only.
+func TestGenerationsOfDifferentPolicies(t *testing.T) {
+	c := newCase(t)
+	ticker := c.Start(c.Ticker())
+	policies := []string{"suspend", "freeze", "elapsed", "freeze"}
+	restores := make([]harness.RestoreResult, len(policies))
+	for i, policy := range policies {
+		_, restores[i] = cycle(c, ticker, 300*time.Millisecond, "--policy", policy)
+	}
+	steps, err := c.GoodLog(ticker).Outages(len(policies))
+	c.Check(err)
+	for i, s := range steps {
+		check := map[bool]func(*harness.Case, clocklog.Step, clocklog.Clock, harness.RestoreResult){true: followed, false: stood}
+		check[policies[i] == "elapsed"](c, s, clocklog.Monotonic, restores[i])
+		check[policies[i] != "freeze"](c, s, clocklog.Boottime, restores[i])
+	}
+}
+
+// TestEndurance is many short cycles of one program that looks at its clocks
+// about five million times a second and keeps the least step of each.
+func TestEndurance(t *testing.T) {
+	c := newCase(t)
+	cycles := 100
+	if testing.Short() {
+		cycles = 10
+	}
+	if given := os.Getenv("CRTIME_E2E_CYCLES"); given != "" {
+		var err error
+		cycles, err = strconv.Atoi(given)
+		c.Check(err)
+	}
+	spinner := c.Start(c.Spinner(c.Folder))
+	var worst time.Duration
+	for range cycles {
+		c.Check(spinner.ResetBoard(c.Context))
+		cycle(c, spinner, 0)
+		b, err := spinner.ReadBoard()
+		c.Check(err)
+		worst = max(worst, b.Outage.Advance(clocklog.Monotonic))
+		for _, back := range b.Backward() {
+			t.Fatal(back)
+		}
+	}
+	t.Logf("%d cycles, nothing backward; the widest jump of CLOCK_MONOTONIC was %v", cycles, worst)
+}
+
+// TestLeaveRunning dumps twice from a program that goes on, and restores the
+// first dump after the program has ended.
+func TestLeaveRunning(t *testing.T) {
+	c := newCase(t)
+	ticker := c.Start(c.Ticker())
+	first, second := c.Path("first"), c.Path("second")
+	for _, dir := range []string{first, second} {
+		if _, err := c.Crtime.Dump(c.Context, ticker.PID, dir, "--leave-running"); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitRecords(ticker, 30)
+	}
+	c.GoodLog(ticker)
+	c.Check(ticker.Kill())
+	c.Restore(ticker, second)
+	c.WaitRecords(ticker, 30)
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package criu
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/inventory"
+	"google.golang.org/protobuf/proto"
+)
+
+// writeEntry writes a CRIU image of one entry. The inventory begins with one
+// magic number, every other image with two.
+func writeEntry(t *testing.T, path string, m proto.Message) {
+	t.Helper()
+	msg, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := binary.LittleEndian.AppendUint32(nil, commonMagic)
+	if filepath.Base(path) == "inventory.img" {
+		data = nil
+	}
+	data = append(data, "kind"...)
+	data = binary.LittleEndian.AppendUint32(data, uint32(len(msg)))
+	if err := os.WriteFile(path, append(data, msg...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ids returns the namespaces of a process.
+func ids(timeNS uint32) *criucore.TaskKobjIdsEntry {
+	return &criucore.TaskKobjIdsEntry{
+		VmId: proto.Uint32(1), FilesId: proto.Uint32(1), FsId: proto.Uint32(1), SighandId: proto.Uint32(1),
+		TimeNsId: proto.Uint32(timeNS),
+	}
+}
+
+// imagesInTimeNS makes the images that a view looks into, of a tree that lived
+// in another time namespace than CRIU.
+func imagesInTimeNS(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeEntry(t, filepath.Join(dir, "inventory.img"), &inventory.InventoryEntry{ImgVersion: proto.Uint32(2), RootIds: ids(7)})
+	writeEntry(t, filepath.Join(dir, "ids-10.img"), ids(9))
+	writeEntry(t, filepath.Join(dir, "ids-11.img"), ids(7))
+	writeEntry(t, filepath.Join(dir, "timens-9.img"), ids(1))
+	for _, name := range []string{"pages-1.img", "dump.log", "crtime-manifest.txt"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestView(t *testing.T) {
+	images := imagesInTimeNS(t)
+	v, err := newView(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	entries, err := os.ReadDir(v.path("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{"ids-10.img", "ids-11.img", "inventory.img", "pages-1.img"}; !slices.Equal(names, want) {
+		t.Errorf("the view holds %q, want %q", names, want)
+	}
+	got := &criucore.TaskKobjIdsEntry{}
+	if _, err := readEntry(v.path("ids-10.img"), got); err != nil || got.GetTimeNsId() != 7 || got.GetVmId() != 1 {
+		t.Errorf("rewritten ids: %v, %v", got, err)
+	}
+	if data, err := os.ReadFile(v.path("pages-1.img")); err != nil || string(data) != "pages-1.img" {
+		t.Errorf("linked image: %q, %v", data, err)
+	}
+	if _, err := readEntry(filepath.Join(images, "ids-10.img"), got); err != nil || got.GetTimeNsId() != 9 {
+		t.Errorf("the user's images were changed: %v, %v", got, err)
+	}
+}
+
+func TestViewRefuses(t *testing.T) {
+	images := imagesInTimeNS(t)
+	if err := os.Truncate(filepath.Join(images, "ids-10.img"), 14); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := newView(images); err == nil {
+		v.close()
+		t.Error("a truncated image was accepted")
+	}
+	if v, err := newView(t.TempDir()); err == nil {
+		v.close()
+		t.Error("a directory without an inventory was accepted")
+	}
+}
+
+func FuzzReadEntry(f *testing.F) {
+	f.Add([]byte("kind\x00\x00\x00\x00"))
+	f.Add([]byte("\x19\x43\x56\x54kind\x02\x00\x00\x00\x08\x01"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "x.img")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		head, err := readEntry(path, &criucore.TaskKobjIdsEntry{})
+		if (head == nil) == (err == nil) {
+			t.Errorf("head %v and error %v", head, err)
+		}
+	})
+}
