@@ -178,7 +178,7 @@ func TestRangeIsRefused(t *testing.T) {
 	fromOtherHost(c, images, 0, limit-up-100*time.Millisecond)
 	time.Sleep(200 * time.Millisecond)
 	_, err = c.Crtime.Restore(c.Context, images)
-	refused(c, err, 6, "CLOCK_BOOTTIME")
+	refused(c, err, exitFailed, "CLOCK_BOOTTIME")
 	if len(ticker.PIDs()) != 0 {
 		t.Error("the refused restore made a process")
 	}

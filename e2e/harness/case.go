@@ -206,3 +206,44 @@ func (c *Case) Need(err error) {
 	}
 	c.Fatal(err)
 }
+
+// quiet is how long nothing of crtime's must be seen for Settle to believe it:
+// a process that is just being handed to its next parent is in no list.
+const quiet = 50 * time.Millisecond
+
+// Settle waits until no crtime or CRIU that this process started, and nothing
+// that has yet to become a restored process, runs any more.
+func (c *Case) Settle() {
+	c.Helper()
+	since := time.Now()
+	c.Check(wait(c.Context, "crtime and CRIU to end", func() (bool, error) {
+		if c.busy() {
+			since = time.Now()
+		}
+		return time.Since(since) > quiet, nil
+	}))
+}
+
+func (c *Case) busy() bool {
+	for _, pid := range descendants(os.Getpid()) {
+		s, ok := readStat(pid)
+		if !ok || s.zombie() {
+			reapUnlessTree(pid, c.trees)
+			continue
+		}
+		if s.comm == "crtime" || s.comm == "criu" || strings.HasPrefix(s.comm, "ld-linux") {
+			return true
+		}
+	}
+	return false
+}
+
+// reapUnlessTree leaves the end of a tree's own processes to Tree.Reap.
+func reapUnlessTree(pid int, trees []*Tree) {
+	for _, t := range trees {
+		if t.known[pid] {
+			return
+		}
+	}
+	reap(pid)
+}

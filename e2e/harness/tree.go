@@ -20,6 +20,9 @@ import (
 // How often the harness looks whether what it waits for has come.
 const pollPause = 2 * time.Millisecond
 
+// ErrNotRunning says that a program does not run, or is stopped.
+var ErrNotRunning = errors.New("does not run")
+
 // Program is something to start.
 type Program struct {
 	// Name is used for files and messages.
@@ -102,6 +105,15 @@ func (t *Tree) Alive() bool {
 	return ok && !s.zombie() && s.state != 'T' && s.state != 't'
 }
 
+// State says in words what the root of the tree is doing, for messages.
+func (t *Tree) State() string {
+	s, ok := readStat(t.PID)
+	if !ok {
+		return "gone"
+	}
+	return "in state " + string(s.state)
+}
+
 // Reap waits until no process of the tree is left, alive or ended. Call it
 // after a dump, which kills the tree.
 func (t *Tree) Reap(ctx context.Context) error {
@@ -150,7 +162,8 @@ func (t *Tree) Log() (clocklog.Log, error) {
 }
 
 // WaitRecords waits until the program has printed n records more than at the
-// call; for a ticker that spins, until it has made n turns more.
+// call; for a ticker that spins, until it has made n turns more. The error is
+// ErrNotRunning when the program does not run.
 func (t *Tree) WaitRecords(ctx context.Context, n int) error {
 	count := func() (int, error) {
 		if t.Board != "" {
@@ -169,7 +182,7 @@ func (t *Tree) WaitRecords(ctx context.Context, n int) error {
 	}
 	return wait(ctx, fmt.Sprintf("%d records of %s", n, t.Name), func() (bool, error) {
 		if !t.Alive() {
-			return false, fmt.Errorf("%s (pid %d) does not run; its output ends in %q", t.Name, t.PID, t.tail())
+			return false, fmt.Errorf("%s (pid %d): %w; its output ends in %q", t.Name, t.PID, ErrNotRunning, t.tail())
 		}
 		now, err := count()
 		return now >= begin+n, err

@@ -3,12 +3,15 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Threads lists the threads of a process, in rising order.
@@ -143,13 +146,41 @@ func (s *Snapshot) add(pid int) error {
 
 // threadState reads the state of one thread.
 func threadState(pid, tid int) (State, error) {
-	data, err := readFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/stat")
+	var buf [1024]byte
+	data, err := readSmall("/proc/"+strconv.Itoa(pid)+"/task/"+strconv.Itoa(tid)+"/stat", buf[:])
 	if err != nil {
 		return 0, err
 	}
-	st, err := ParseStat(data)
-	if err != nil {
-		return 0, err
+	// The state follows the name in parentheses; see ParseStat.
+	end := bytes.LastIndexByte(data, ')')
+	if end < 0 || end+2 >= len(data) {
+		return 0, fmt.Errorf("stat line of thread %d without a state: %q", tid, clip(data))
 	}
-	return st.State, nil
+	return State(data[end+2]), nil
+}
+
+// readSmall reads a file that fits into buf with three system calls and no
+// allocation: a scan reads one for every thread, while a tree is frozen.
+func readSmall(path string, buf []byte) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, smallError(path, err)
+	}
+	defer unix.Close(fd)
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return nil, smallError(path, err)
+	}
+	if n == len(buf) {
+		return nil, fmt.Errorf("%s: longer than %d bytes", path, len(buf))
+	}
+	return buf[:n], nil
+}
+
+// smallError gives an error of readSmall its name, as readFile does.
+func smallError(path string, err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("%s: %w", path, ErrGone)
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }

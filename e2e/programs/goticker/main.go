@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,16 @@ import (
 func main() {
 	goroutines := flag.Int("goroutines", 200, "goroutines that sleep and tick")
 	interval := flag.Duration("interval", time.Millisecond, "pause between two records")
+	listen := flag.String("listen", "", "listen on this `address` as well")
 	flag.Parse()
+	if *listen != "" {
+		l, err := net.Listen("tcp", *listen)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "goticker:", err)
+			os.Exit(1)
+		}
+		go acceptForever(l)
+	}
 	p := &printer{out: bufio.NewWriter(os.Stdout)}
 	for i := range *goroutines {
 		go p.sleepForever(time.Duration(1+i%50) * time.Millisecond)
@@ -31,6 +41,17 @@ func main() {
 	if err := p.printRecords(*interval); err != nil {
 		fmt.Fprintln(os.Stderr, "goticker:", err)
 		os.Exit(1)
+	}
+}
+
+// acceptForever closes each connection at once: what matters is the listener.
+func acceptForever(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
 	}
 }
 

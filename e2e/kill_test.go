@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/crtime/crtime/e2e/harness"
+	"github.com/crtime/crtime/internal/image"
+)
+
+// kills is how often crtime is killed in each of the tests below.
+func kills() int {
+	if testing.Short() {
+		return 6
+	}
+	return 20
+}
+
+// killAfter starts crtime and kills it, and nothing else, after a while. It
+// reports whether crtime had already ended well by then.
+func killAfter(c *harness.Case, after time.Duration, args ...string) (finished bool) {
+	c.Helper()
+	cmd := exec.CommandContext(c.Context, c.Crtime.Path, args...)
+	cmd.Env = append(os.Environ(), "CRTIME_CRIU="+c.CRIU.Path)
+	c.Check(cmd.Start())
+	timer := time.AfterFunc(after, func() {
+		// A process that has already ended is fine.
+		_ = cmd.Process.Kill()
+	})
+	err := cmd.Wait()
+	timer.Stop()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 0) {
+		c.Fatalf("crtime %v failed by itself: %v", args, err)
+	}
+	return err == nil
+}
+
+// randomly returns a duration up to most, drawn from a generator with a seed
+// that the test prints.
+func randomly(r *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(r.Int64N(int64(most)))
+}
+
+func newRand(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano()) //nolint:gosec // Any bits will do.
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // No secret.
+}
+
+// TestKilledDump kills crtime at random moments of a dump. Whatever the moment,
+// the program either goes on as if nothing had been, or the dump is complete
+// and restores. A second attempt works.
+func TestKilledDump(t *testing.T) {
+	c := newCase(t)
+	random := newRand(t)
+	ticker := c.Start(c.Ticker("-t", "4", "-m", "4"))
+	images := c.Path("images")
+	whole := timeOf(func() { c.Dump(ticker, images) })
+	c.Restore(ticker, images)
+	c.Check(os.RemoveAll(images))
+	var survived, complete int
+	for range kills() {
+		killAfter(c, randomly(random, whole), "dump", "-t", fmt.Sprint(ticker.PID), "-D", images)
+		if alive := settle(c, ticker, images); alive {
+			survived++
+		} else {
+			complete++
+			c.Restore(ticker, images)
+		}
+		c.WaitRecords(ticker, 20)
+		c.Check(os.RemoveAll(images))
+		cycle(c, ticker, 0)
+	}
+	c.GoodLog(ticker)
+	t.Logf("%d kills in the first %v: the program went on after %d, the dump was complete after %d",
+		kills(), whole, survived, complete)
+}
+
+// timeOf measures a call.
+func timeOf(f func()) time.Duration {
+	begin := time.Now()
+	f()
+	return time.Since(begin)
+}
+
+// settle waits until a killed dump has come to its end. It reports whether the
+// program runs; if not, the dump is there.
+func settle(c *harness.Case, t *harness.Tree, images string) (alive bool) {
+	c.Helper()
+	c.Settle()
+	if t.Alive() {
+		return true
+	}
+	if _, err := os.Stat(filepath.Join(images, image.FileManifest)); err != nil {
+		c.Fatalf("after crtime was killed, the tree is %s, and the dump is not complete: %v", t.State(), err)
+	}
+	c.Check(t.Reap(c.Context))
+	return false
+}
+
+// TestKilledRestore kills crtime at random moments of a restore. Whatever the
+// moment, the tree then either runs as a whole and right, or not at all. A
+// second attempt works.
+func TestKilledRestore(t *testing.T) {
+	c := newCase(t)
+	random := newRand(t)
+	ticker := c.Start(c.Ticker("-t", "4", "-m", "4"))
+	images := c.Path("images")
+	c.Dump(ticker, images)
+	whole := timeOf(func() { c.Restore(ticker, images) })
+	c.Check(ticker.Kill())
+	var ran, none int
+	for range kills() {
+		killAfter(c, randomly(random, whole), "restore", "-d", "-D", images)
+		c.Settle()
+		switch live := len(ticker.PIDs()); {
+		case live == 0:
+			none++
+			// What was made and ended again is ours to reap.
+			c.Check(ticker.Reap(c.Context))
+			c.Restore(ticker, images)
+		case !ticker.Alive():
+			t.Fatalf("after crtime was killed, the tree is %s", ticker.State())
+		default:
+			ran++
+		}
+		c.WaitRecords(ticker, 20)
+		c.Check(ticker.Kill())
+		truncate(c, ticker)
+	}
+	t.Logf("%d kills in the first %v: the tree ran after %d, there was none after %d",
+		kills(), whole, ran, none)
+}
+
+// truncate checks the log of a tree that has ended, and empties it: the next
+// restore from the same images starts at the dump again, so one log over
+// several restores would not be in order.
+func truncate(c *harness.Case, t *harness.Tree) {
+	c.Helper()
+	log, err := t.Log()
+	c.Check(err)
+	for _, note := range log.Complaints() {
+		c.Errorf("%s says: %s", t.Name, note)
+	}
+	for _, b := range log.Backward() {
+		// Each restore begins anew at the number of the dump.
+		if b.Seq != log.Records[0].Seq {
+			c.Errorf("%s: %v", t.Name, b)
+		}
+	}
+	c.Check(os.Truncate(t.Output, 0))
+}
