@@ -39,11 +39,11 @@ func (c Clock) MarshalText() ([]byte, error) { return marshalName("clock", clock
 
 // UnmarshalText reads what MarshalText wrote.
 func (c *Clock) UnmarshalText(text []byte) error {
-	i, err := parseName("clock", clockNames(), string(text))
+	clock, err := parseName[Clock]("clock", clockNames(), string(text))
 	if err != nil {
 		return err
 	}
-	*c = Clock(i)
+	*c = clock
 	return nil
 }
 

@@ -4,7 +4,6 @@ package clockstate
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -25,11 +24,15 @@ func marshalName(kind string, names []string, i int) ([]byte, error) {
 	return []byte(names[i]), nil
 }
 
-// parseName returns the index of name, or an error that lists all the names.
-func parseName(kind string, names []string, name string) (int, error) {
-	i := slices.Index(names, name)
-	if i < 0 {
-		return 0, fmt.Errorf("%w: unknown %s %q: use one of %s", ErrInvalid, kind, name, strings.Join(names, ", "))
+// parseName returns the number whose name that is, or an error that lists all
+// the names.
+func parseName[T ~uint8](kind string, names []string, name string) (T, error) {
+	var number T
+	for _, known := range names {
+		if known == name {
+			return number, nil
+		}
+		number++
 	}
-	return i, nil
+	return 0, fmt.Errorf("%w: unknown %s %q: use one of %s", ErrInvalid, kind, name, strings.Join(names, ", "))
 }

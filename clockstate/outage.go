@@ -31,11 +31,11 @@ func (o OutageSource) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText wrote.
 func (o *OutageSource) UnmarshalText(text []byte) error {
-	i, err := parseName("outage source", outageSourceNames(), string(text))
+	source, err := parseName[OutageSource]("outage source", outageSourceNames(), string(text))
 	if err != nil {
 		return err
 	}
-	*o = OutageSource(i)
+	*o = source
 	return nil
 }
 

@@ -75,8 +75,7 @@ func TestPromise(t *testing.T) {
 		c := drawRestore(r)
 		p, err := clockstate.NewPlan(c.state, c.dest, c.options)
 		if err != nil {
-			var outside *clockstate.RangeError
-			if !errors.As(err, &outside) {
+			if _, outside := errors.AsType[*clockstate.RangeError](err); !outside {
 				r.Fatalf("refused for no good reason: %v", err)
 			}
 			return
@@ -124,6 +123,7 @@ func checkWanted(r *rapid.T, c restoreCase, p *clockstate.Plan, ns clockstate.Pl
 	s, d := ns.Recorded, p.Outage.Duration
 	mono, boot := s.Monotonic, s.Boottime
 	switch p.Policy {
+	case clockstate.Freeze:
 	case clockstate.Suspend:
 		boot += d
 	case clockstate.Elapsed:

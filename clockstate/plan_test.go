@@ -373,3 +373,27 @@ func TestPlanAsJSON(t *testing.T) {
 		t.Errorf("the state is printed with the plan: %s", text)
 	}
 }
+
+// TestCoarseIsNotTakenTooLow: where the tick is unknown, the reading itself may
+// say more than the worst lag does, since COARSE does not go back. It says so
+// only if COARSE was surely read before the resume.
+func TestCoarseIsNotTakenTooLow(t *testing.T) {
+	dest := youngHost()
+	dest.Tick = clockstate.Tick{}
+	for _, tc := range []struct {
+		name  string
+		width clockstate.Nanos
+		want  clockstate.Nanos
+	}{
+		{"exact reading", 0, dest.MonotonicCoarse},
+		{"COARSE read after the resume, perhaps", 200, dest.Monotonic - clockstate.WorstCoarseLag},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dest.Width = tc.width
+			p := newPlan(t, simpleTree(t, sourceHost()), dest, clockstate.PlanOptions{})
+			if p.Resume.MonotonicCoarse != tc.want || p.Resume.Monotonic != dest.Monotonic {
+				t.Errorf("the host is taken to read %+v, want COARSE at %v", p.Resume, tc.want)
+			}
+		})
+	}
+}

@@ -86,6 +86,8 @@ func (p *Plan) wanted(out *PlannedNamespace, host Readings) (mono, boot Nanos, e
 	s := out.Recorded
 	var addMono, addBoot Nanos
 	switch p.Policy {
+	case Freeze:
+		// S as it is.
 	case Suspend:
 		addBoot = p.Outage.Duration
 	case Elapsed:

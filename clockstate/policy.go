@@ -29,8 +29,7 @@ func Policies() []Policy { return []Policy{Suspend, Freeze, Elapsed, FollowHost}
 // ParsePolicy returns the policy of that name. Any other name is an error that
 // wraps [ErrInvalid] and lists the four.
 func ParsePolicy(name string) (Policy, error) {
-	i, err := parseName("policy", policyNames(), name)
-	return Policy(i), err
+	return parseName[Policy]("policy", policyNames(), name)
 }
 
 // String returns the policy's name, such as "suspend".

@@ -129,7 +129,7 @@ func shiftSaturated(r Readings, o Offsets) Readings {
 	var out Readings
 	for _, c := range readClocks() {
 		n, _ := r.Of(c)
-		out.set(c, satAdd(n, o.Of(c)))
+		out = out.with(c, satAdd(n, o.Of(c)))
 	}
 	return out
 }

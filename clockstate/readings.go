@@ -59,7 +59,7 @@ func (r Readings) Shift(o Offsets) (Readings, error) {
 		if err != nil {
 			return Readings{}, fmt.Errorf("shift %v: %w", c, err)
 		}
-		out.set(c, sum)
+		out = out.with(c, sum)
 	}
 	return out, nil
 }
@@ -69,7 +69,8 @@ func readClocks() []Clock {
 	return []Clock{Monotonic, MonotonicRaw, MonotonicCoarse, Boottime}
 }
 
-func (r *Readings) set(c Clock, n Nanos) {
+// with returns r with the reading of clock c replaced.
+func (r Readings) with(c Clock, n Nanos) Readings {
 	switch c {
 	case Monotonic:
 		r.Monotonic = n
@@ -77,9 +78,12 @@ func (r *Readings) set(c Clock, n Nanos) {
 		r.MonotonicRaw = n
 	case MonotonicCoarse:
 		r.MonotonicCoarse = n
-	case Boottime:
+	case Boottime, BoottimeAlarm:
 		r.Boottime = n
+	case Realtime, TAI:
+		// Not shifted, and therefore not among the readings.
 	}
+	return r
 }
 
 // checkRange refuses readings that no clock of the kernel can have.

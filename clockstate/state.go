@@ -54,11 +54,11 @@ func (f FreezeSource) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText wrote.
 func (f *FreezeSource) UnmarshalText(text []byte) error {
-	i, err := parseName("freeze source", freezeSourceNames(), string(text))
+	source, err := parseName[FreezeSource]("freeze source", freezeSourceNames(), string(text))
 	if err != nil {
 		return err
 	}
-	*f = FreezeSource(i)
+	*f = source
 	return nil
 }
 

@@ -53,8 +53,10 @@ func tree(t testing.TB, h clockstate.HostReading) *clockstate.State {
 		},
 		Processes: []clockstate.Process{
 			{PID: 1, OuterPID: 100, ParentPID: 7, Comm: "parent", StartTime: 5000, Namespace: 4026531834, NamespaceForChildren: 4026532001, Threads: 1},
-			{PID: 2, OuterPID: 101, ParentPID: 100, Comm: "ch\xffild", StartTime: 6000, Namespace: 4026532001, NamespaceForChildren: 4026532002, Threads: 4,
-				CPU: clockstate.CPUTime{User: 3 * second, System: 4}},
+			{
+				PID: 2, OuterPID: 101, ParentPID: 100, Comm: "ch\xffild", StartTime: 6000, Namespace: 4026532001, NamespaceForChildren: 4026532002, Threads: 4,
+				CPU: clockstate.CPUTime{User: 3 * second, System: 4},
+			},
 		},
 	}
 	fillReadings(t, s)

@@ -75,7 +75,7 @@ func freezeSourceFromWire(f crtimev1.FreezeSource) FreezeSource {
 	if f < 0 || f > crtimev1.FreezeSource(FreezeImported) {
 		return 0
 	}
-	return FreezeSource(f) //nolint:gosec // The range was just checked.
+	return FreezeSource(f)
 }
 
 func processToWire(p *Process) *crtimev1.Process {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -60,21 +61,24 @@ func TestSuspendIsTheDefault(t *testing.T) {
 }
 
 // TestJump measures the forward jump of CLOCK_MONOTONIC with a program that
-// spins, so that nothing but the restore and the scheduler is in the way.
+// spins, so that nothing but the restore and the scheduler is in the way. The
+// scheduler can be at any time, so the middle one of several is judged.
 func TestJump(t *testing.T) {
 	c := newCase(t)
 	spinner := c.Start(c.Spinner(c.Folder))
-	for range 5 {
+	var beyond []time.Duration
+	for range 9 {
 		c.Check(spinner.ResetBoard(c.Context))
-		_, r := cycle(c, spinner, 50*time.Millisecond)
+		d, r := cycle(c, spinner, 50*time.Millisecond)
 		b, err := spinner.ReadBoard()
 		c.Check(err)
 		saw := b.Outage.Advance(clocklog.Monotonic)
 		t.Logf("the program saw CLOCK_MONOTONIC jump by %v; crtime reported %v late, %v forward; held %v",
 			saw, r.Jump, r.Forward(), r.Held)
-		if most := r.Jump + r.Forward() + slack; saw > most {
-			t.Errorf("CLOCK_MONOTONIC jumped by %v, crtime reported %v late and %v forward", saw, r.Jump, r.Forward())
-		}
+		t.Logf("  of it %v from its last turn to the recorded freeze, %v from the release to its next turn",
+			time.Duration(d.Freeze.Realtime-b.Outage.Before.At[clocklog.Realtime]),
+			time.Duration(b.Outage.After.At[clocklog.Realtime]-r.Planned.Realtime)-r.Jump)
+		beyond = append(beyond, saw-r.Jump-r.Forward())
 		off := b.Outage.Advance(clocklog.Boottime) - b.Outage.Wall()
 		if off.Abs() > time.Millisecond+r.Outage.Error+r.Forward() {
 			t.Errorf("CLOCK_BOOTTIME is off by %v", off)
@@ -82,5 +86,10 @@ func TestJump(t *testing.T) {
 		for _, back := range b.Backward() {
 			t.Error(back)
 		}
+	}
+	slices.Sort(beyond)
+	const most = 20 * time.Millisecond
+	if median := beyond[len(beyond)/2]; median > most {
+		t.Errorf("CLOCK_MONOTONIC jumped by %v more than crtime reported, at most %v allowed", median, most)
 	}
 }

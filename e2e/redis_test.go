@@ -37,17 +37,15 @@ func TestRedis(t *testing.T) {
 	c.Restore(server, images, "--tcp-established")
 
 	idle.expect("GET key", "$5", "value")
-	// Redis measures the wait by CLOCK_MONOTONIC, which stood still: the three
-	// seconds are those that redis ran. It looks ten times a second.
+	// Redis ends the wait at a time of the wall clock, which no namespace shifts,
+	// so the outage counts. It looks ten times a second.
 	blocked.expectReply("*-1")
+	const least, most = 2900 * time.Millisecond, 4 * time.Second
 	took := time.Since(begin)
-	if least := 3*time.Second + outage - 100*time.Millisecond; took < least {
-		t.Errorf("BLPOP gave up after %v, %v of it an outage: want at least %v", took, outage, least)
+	if took < least || took > most {
+		t.Errorf("BLPOP gave up after %v, want %v to %v", took, least, most)
 	}
-	if took > 6*time.Second {
-		t.Errorf("BLPOP gave up only after %v", took)
-	}
-	t.Logf("BLPOP with a timeout of 3 s and an outage of about %v gave up after %v", outage, took)
+	t.Logf("BLPOP with a timeout of 3 s, %v of it an outage, gave up after %v", outage, took)
 
 	blocked.send("BLPOP list 0")
 	idle.expect("RPUSH list element", ":1")

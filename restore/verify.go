@@ -90,17 +90,19 @@ func verifyProcess(pid int, before clockstate.Readings, clocks *hostclock.Reader
 	if err != nil {
 		return VerifiedProcess{}, fmt.Errorf("verify process %d: %w", pid, err)
 	}
-	v := VerifiedProcess{PID: pid, Comm: st.Comm, Before: before, After: after, Kept: true}
-	for _, c := range []clockstate.Clock{clockstate.Monotonic, clockstate.MonotonicRaw, clockstate.MonotonicCoarse, clockstate.Boottime} {
-		was, _ := before.Of(c)
-		is, _ := after.Of(c)
-		if is < was {
-			v.Kept, v.Why = false, fmt.Sprintf("%v reads %v less than at the freeze", c, was-is)
-			return v, nil
+	proof := clockstate.Compare(before, after, host.Width)
+	return VerifiedProcess{PID: pid, Comm: st.Comm, Before: before, After: after, Kept: proof.Kept, Why: whyBroken(proof)}, nil
+}
+
+// whyBroken names the first promise that does not hold; "" if all do.
+func whyBroken(p clockstate.NamespaceProof) string {
+	for _, c := range p.Clocks {
+		if !c.Kept {
+			return fmt.Sprintf("%v reads %v less than at the freeze", c.Clock, -c.Margin)
 		}
 	}
-	if shrunk := (before.Boottime - before.Monotonic) - (after.Boottime - after.Monotonic); shrunk > host.Width {
-		v.Kept, v.Why = false, fmt.Sprintf("BOOTTIME - MONOTONIC has shrunk by %v", shrunk)
+	if !p.Difference.Kept {
+		return fmt.Sprintf("BOOTTIME - MONOTONIC has shrunk by %v", -p.Difference.Margin)
 	}
-	return v, nil
+	return ""
 }

@@ -114,8 +114,8 @@ func (t *Tree) State() string {
 	return "in state " + string(s.state)
 }
 
-// Reap waits until no process of the tree is left, alive or ended. Call it
-// after a dump, which kills the tree.
+// Reap waits until no process of the tree is left, alive or ended. A dump ends
+// a tree, and what lies below its root becomes this process's children then.
 func (t *Tree) Reap(ctx context.Context) error {
 	return wait(ctx, "the end of "+t.Name, func() (bool, error) {
 		t.PIDs()
@@ -133,19 +133,22 @@ func (t *Tree) Reap(ctx context.Context) error {
 // Kill ends every process of the tree and reaps it. A tree that has already
 // ended is fine.
 func (t *Tree) Kill() error {
+	// Once stopped, none can start another or leave the session any more.
+	for seen := -1; seen != len(t.known); {
+		seen = len(t.known)
+		t.signal(t.PIDs(), unix.SIGSTOP)
+	}
+	t.signal(t.PIDs(), unix.SIGKILL)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return wait(ctx, "the end of "+t.Name+" after SIGKILL", func() (bool, error) {
-		live := t.PIDs()
-		for _, pid := range live {
-			// A process that is already gone is what is wanted.
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-		for pid := range t.known {
-			reap(pid)
-		}
-		return len(live) == 0, nil
-	})
+	return t.Reap(ctx)
+}
+
+// signal sends a signal. A process that is already gone needs none.
+func (*Tree) signal(pids []int, s unix.Signal) {
+	for _, pid := range pids {
+		_ = unix.Kill(pid, s)
+	}
 }
 
 // Log reads what the program has printed so far.
