@@ -54,8 +54,8 @@ func record(root int, f *freeze, engine string) (*clockstate.State, error) {
 	return s, nil
 }
 
-// recordProcess records one stopped process, and adds the namespaces that it
-// refers to to offsets.
+// recordProcess records one stopped process, and adds to offsets the namespaces
+// that it refers to.
 func recordProcess(task proc.Task, host clockstate.Readings, offsets map[uint64]clockstate.Offsets) (clockstate.Process, error) {
 	st, err := proc.ReadStat(task.PID)
 	if err != nil {

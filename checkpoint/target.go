@@ -56,22 +56,26 @@ func checkThread(pid int) error {
 // checkSelf refuses a tree that this process is part of: it would freeze
 // itself.
 func checkSelf(pid int, comm string) error {
-	const deepest = 1 << 16 // Far above any real chain of parents.
-	for at, i := os.Getpid(), 0; at > 0 && i < deepest; i++ {
+	if pid == os.Getpid() {
+		return fmt.Errorf("%w: process %d is crtime itself", ErrTarget, pid)
+	}
+	// A parent outside our pid namespace shows as 0 and ends the chain, as does
+	// one that is gone.
+	for at := os.Getppid(); at > 0; at = parentOf(at) {
 		if at == pid {
-			if pid == os.Getpid() {
-				return fmt.Errorf("%w: process %d is crtime itself", ErrTarget, pid)
-			}
 			return fmt.Errorf("%w: crtime itself runs below process %d (%s) and would freeze with it: run crtime from elsewhere", ErrTarget, pid, comm)
 		}
-		st, err := proc.ReadStat(at)
-		if err != nil {
-			// A parent outside our pid namespace ends the chain.
-			return nil
-		}
-		at = st.PPID
 	}
 	return nil
+}
+
+// parentOf returns a process's parent, 0 if there is none.
+func parentOf(pid int) int {
+	st, err := proc.ReadStat(pid)
+	if err != nil {
+		return 0
+	}
+	return st.PPID
 }
 
 // checkTracer refuses a process that a debugger holds: only one can.

@@ -25,19 +25,19 @@ const (
 )
 
 // wallClockNames are the names in the order of the values.
-var wallClockNames = [...]string{"warn", "wait", "fail"}
+func wallClockNames() []string { return []string{"warn", "wait", "fail"} }
 
 // String returns the name as ParseWallClock reads it.
 func (w WallClock) String() string {
-	if int(w) < len(wallClockNames) {
-		return wallClockNames[w]
+	if names := wallClockNames(); int(w) < len(names) {
+		return names[w]
 	}
 	return fmt.Sprintf("WallClock(%d)", uint8(w))
 }
 
 // ParseWallClock reads one of warn, wait and fail.
 func ParseWallClock(name string) (WallClock, error) {
-	for i, n := range wallClockNames {
+	for i, n := range wallClockNames() {
 		if n == name {
 			return WallClock(i), nil
 		}

@@ -79,13 +79,18 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 		return nil, err
 	}
 	defer holder.Close()
-	run := &restore{Options: o, ctx: ctx, images: im, clocks: clocks, holder: holder}
+	run := &restore{Options: o, images: im, clocks: clocks, holder: holder}
 	done, err := r.Restore(ctx, engine.RestoreRequest{
 		Options:    o.Options,
 		ImagesDir:  im.Dir,
 		Namespace:  holder,
 		ImageBytes: im.Bytes,
-	}, engine.RestoreHooks{FixClocks: run.fixClocks, Built: run.built, Release: run.release})
+	}, engine.RestoreHooks{
+		FixClocks: func(lead clockstate.Nanos) error { return run.fixClocks(ctx, lead) },
+		Built:     func(_ int, tail clockstate.Nanos) error { return run.built(ctx, tail) },
+		// Too late to refuse: a cancelled context must not let the tree go early.
+		Release: func() { run.release(context.WithoutCancel(ctx)) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("restore from %s: %w", im.Dir, err)
 	}
@@ -109,7 +114,6 @@ func checkNamespaces(s *clockstate.State, engineName string) error {
 // after the other.
 type restore struct {
 	Options
-	ctx    context.Context
 	images *Images
 	clocks *hostclock.Reader
 	holder *timens.Holder
@@ -121,12 +125,12 @@ type restore struct {
 }
 
 // fixClocks makes the plan and writes the offsets.
-func (r *restore) fixClocks(lead clockstate.Nanos) error {
+func (r *restore) fixClocks(ctx context.Context, lead clockstate.Nanos) error {
 	if r.Lead > 0 {
 		lead = clockstate.Nanos(r.Lead)
 	}
 	var err error
-	r.plan, err = planFrom(r.ctx, r.images, r.clocks, clockstate.PlanOptions{
+	r.plan, err = planFrom(ctx, r.images, r.clocks, clockstate.PlanOptions{
 		Policy: r.Policy, Lead: lead, Link: r.Link,
 	})
 	if err != nil {
@@ -137,19 +141,17 @@ func (r *restore) fixClocks(lead clockstate.Nanos) error {
 
 // built holds the complete tree until shortly before the planned instant. It is
 // the last moment at which the restore can still be refused.
-func (r *restore) built(_ int, tail clockstate.Nanos) error {
+func (r *restore) built(ctx context.Context, tail clockstate.Nanos) error {
 	var err error
 	if r.waited, err = r.clocks.Read(); err != nil {
 		return err
 	}
-	return r.clocks.WaitUntil(r.ctx, r.plan.Resume.Monotonic-tail)
+	return r.clocks.WaitUntil(ctx, r.plan.Resume.Monotonic-tail)
 }
 
 // release holds the tree until the planned instant has come and no clock would
 // read less than it did.
-func (r *restore) release() {
-	// Too late to refuse: a cancelled context must not let the tree go early.
-	ctx := context.WithoutCancel(r.ctx)
+func (r *restore) release(ctx context.Context) {
 	if err := r.clocks.WaitUntil(ctx, r.plan.Resume.Monotonic); err != nil {
 		r.releasing = err
 	}

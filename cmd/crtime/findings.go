@@ -108,7 +108,7 @@ func capabilityFindings() []finding {
 func criuFindings(ctx context.Context, path string) []finding {
 	const get = "install CRIU 4.2 or later, or run 'make criu' in crtime's sources"
 	found, err := criu.Find(ctx, path)
-	present := finding{ID: "criu", Name: "CRIU " + criu.Oldest.String() + " or later", Needed: true,
+	present := finding{ID: "criu", Name: "CRIU " + criu.Oldest().String() + " or later", Needed: true,
 		For: "collecting and rebuilding processes (engine criu)", How: get}.settle(err, criu.ErrNotFound, criu.ErrTooOld)
 	tcp := finding{ID: "tcp", Name: "processes that hold TCP sockets", For: "servers and their clients",
 		How: get + ": older ones are refused by new kernels when they ask a TCP socket for SO_PASSCRED"}

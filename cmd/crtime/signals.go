@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -18,9 +19,20 @@ type interruption struct{ signal os.Signal }
 func (i *interruption) Error() string { return fmt.Sprintf("interrupted by signal %v", i.signal) }
 
 // endingSignals are the signals by which users and service managers end a
-// program.
+// program, without those that whoever started crtime had it ignore, as nohup(1)
+// does: catching one would undo that.
 func endingSignals() []os.Signal {
-	return []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	return heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// heeded leaves out the signals that are ignored.
+func heeded(signals ...os.Signal) []os.Signal { return slices.DeleteFunc(signals, signal.Ignored) }
+
+// notify is signal.Notify, but takes an empty list for none instead of all.
+func notify(c chan<- os.Signal, signals []os.Signal) {
+	if len(signals) > 0 {
+		signal.Notify(c, signals...)
+	}
 }
 
 // interruptible returns a context that ends at the first of endingSignals. The
@@ -29,7 +41,7 @@ func endingSignals() []os.Signal {
 func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, endingSignals()...)
+	notify(caught, endingSignals())
 	go func() {
 		select {
 		case s := <-caught:
@@ -49,7 +61,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 // learns so.
 func forwardSignals(ctx context.Context, send func(os.Signal) error) (stop func()) {
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, append(endingSignals(), syscall.SIGQUIT)...)
+	notify(caught, append(endingSignals(), heeded(syscall.SIGQUIT)...))
 	var before *interruption
 	if errors.As(context.Cause(ctx), &before) {
 		_ = send(before.signal)

@@ -38,7 +38,12 @@ func newConversation() (*conversation, *os.File, error) {
 		theirs.Close()
 		return nil, nil, fmt.Errorf("make the socket to criu: %w", err)
 	}
-	return &conversation{conn: conn.(*net.UnixConn)}, theirs, nil
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		theirs.Close()
+		return nil, nil, errors.Join(fmt.Errorf("make the socket to criu: it is a %T", conn), conn.Close())
+	}
+	return &conversation{conn: socket}, theirs, nil
 }
 
 // close hangs up. CRIU then undoes what it is doing and exits.

@@ -70,7 +70,9 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 		return err
 	}
 	defer talk.close()
-	swrk := exec.Command(e.Binary.Path, "swrk", "3")
+	// The context must not kill CRIU, which would leave the tree half dumped: it
+	// is undone by what we answer.
+	swrk := exec.CommandContext(context.WithoutCancel(ctx), e.Binary.Path, "swrk", "3")
 	swrk.ExtraFiles = []*os.File{theirs}
 	err = swrk.Start()
 	theirs.Close()

@@ -41,14 +41,17 @@ func (e *Engine) log() *zap.Logger {
 	return e.Log
 }
 
-// cgroupModes are the values of --manage-cgroups.
-var cgroupModes = map[string]rpc.CriuCgMode{
-	"ignore": rpc.CriuCgMode_IGNORE,
-	"none":   rpc.CriuCgMode_CG_NONE,
-	"props":  rpc.CriuCgMode_PROPS,
-	"soft":   rpc.CriuCgMode_SOFT,
-	"full":   rpc.CriuCgMode_FULL,
-	"strict": rpc.CriuCgMode_STRICT,
+// cgroupMode translates a value of --manage-cgroups.
+func cgroupMode(name string) (rpc.CriuCgMode, bool) {
+	mode, ok := map[string]rpc.CriuCgMode{
+		"ignore": rpc.CriuCgMode_IGNORE,
+		"none":   rpc.CriuCgMode_CG_NONE,
+		"props":  rpc.CriuCgMode_PROPS,
+		"soft":   rpc.CriuCgMode_SOFT,
+		"full":   rpc.CriuCgMode_FULL,
+		"strict": rpc.CriuCgMode_STRICT,
+	}[name]
+	return mode, ok
 }
 
 // defaultVerbosity is enough of CRIU's log to explain a failure.
@@ -87,7 +90,7 @@ func requestOptions(o engine.Options) (*rpc.CriuOpts, error) {
 		opts.Timeout = proto.Uint32(uint32(seconds))
 	}
 	if o.ManageCgroups != "" {
-		mode, ok := cgroupModes[o.ManageCgroups]
+		mode, ok := cgroupMode(o.ManageCgroups)
 		if !ok {
 			return nil, fmt.Errorf("cgroup mode %q: it is one of ignore, none, props, soft, full, strict", o.ManageCgroups)
 		}

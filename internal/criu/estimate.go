@@ -45,8 +45,12 @@ const (
 const (
 	assumedBase = 80 * time.Millisecond
 	assumedRate = 1 << 30 // Bytes a second.
-	assumedTail = 1 * time.Millisecond
+	assumedTail = 2 * time.Millisecond
 )
+
+// longestTail bounds the tail: in it CRIU does not undo a restore any more, and
+// timers that it has armed run already.
+const longestTail = 20 * time.Millisecond
 
 // EnvState names the variable that says where crtime keeps what it has learned.
 const EnvState = "CRTIME_STATE"
@@ -74,22 +78,40 @@ func assumed(bytes int64) time.Duration {
 }
 
 // build predicts how long a tree of so many bytes takes, with enough added that
-// most restores are ready in time: it takes the slowest-but-one in ten of the
-// restores of about that size, relative to the assumption, and a little more.
+// most restores are ready in time.
 func (e *estimates) build(bytes int64) time.Duration {
-	var ratios []float64
-	for _, s := range slices.Backward(e.samples) {
-		if alike(s.Bytes, bytes) && len(ratios) < consult {
-			ratios = append(ratios, float64(s.Build)/float64(assumed(s.Bytes)))
-		}
-	}
-	if len(ratios) == 0 {
+	slow, known := e.slow(bytes, func(s sample) float64 { return float64(s.Build) / float64(assumed(s.Bytes)) })
+	if !known {
 		return assumed(bytes) + assumed(bytes)/4
 	}
-	slices.Sort(ratios)
-	slow := ratios[min(len(ratios)-1, len(ratios)*9/10)]
 	const margin = 2 * time.Millisecond
 	return time.Duration(slow*float64(assumed(bytes))) + margin
+}
+
+// tail predicts the time between the two gates, likewise.
+func (e *estimates) tail(bytes int64) time.Duration {
+	slow, known := e.slow(bytes, func(s sample) float64 { return float64(s.Tail) })
+	if !known {
+		return assumedTail
+	}
+	const margin = 200 * time.Microsecond
+	return min(time.Duration(slow)+margin, longestTail)
+}
+
+// slow returns a value of the last restores of about that size that nine in ten
+// of them did not exceed; false if there were none.
+func (e *estimates) slow(bytes int64, value func(sample) float64) (float64, bool) {
+	var values []float64
+	for _, s := range slices.Backward(e.samples) {
+		if alike(s.Bytes, bytes) && len(values) < consult {
+			values = append(values, value(s))
+		}
+	}
+	if len(values) == 0 {
+		return 0, false
+	}
+	slices.Sort(values)
+	return values[min(len(values)-1, len(values)*9/10)], true
 }
 
 // alike reports whether restores of so many bytes take about as long: within a
@@ -98,9 +120,6 @@ func alike(a, b int64) bool {
 	x, y := assumed(a), assumed(b)
 	return x <= 2*y && y <= 2*x
 }
-
-// tail predicts the time between the two gates.
-func (e *estimates) tail() time.Duration { return assumedTail }
 
 // add keeps one more sample. Two restores that end at once may lose one.
 func (e *estimates) add(s sample) error {
@@ -112,7 +131,7 @@ func (e *estimates) add(s sample) error {
 	if err != nil {
 		return fmt.Errorf("keep the restore's time: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(e.path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(e.path), 0o700); err != nil {
 		return fmt.Errorf("keep the restore's time: %w", err)
 	}
 	// Readers must never see half a file.

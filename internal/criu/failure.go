@@ -14,8 +14,8 @@ import (
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 )
 
-// Failure is a request that CRIU could not carry out.
-type Failure struct {
+// RequestError is a request that CRIU could not carry out.
+type RequestError struct {
 	Op      string        // "dump" or "restore".
 	Errno   syscall.Errno // CRIU's own number; 0: it gave none.
 	Message string        // CRIU's first error; may be empty.
@@ -24,7 +24,7 @@ type Failure struct {
 }
 
 // Error implements error.
-func (f *Failure) Error() string {
+func (f *RequestError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "criu could not %s the tree", f.Op)
 	if f.Message != "" {
@@ -45,7 +45,7 @@ func (f *Failure) Error() string {
 }
 
 // Unwrap makes errors.Is find CRIU's error number.
-func (f *Failure) Unwrap() error {
+func (f *RequestError) Unwrap() error {
 	if f.Errno == 0 {
 		return nil
 	}
@@ -63,7 +63,7 @@ func outcome(op string, resp *rpc.CriuResp, err error, logPath string) error {
 	case err == nil && resp.GetSuccess():
 		return nil
 	}
-	f := &Failure{Op: op, Errno: syscall.Errno(max(resp.GetCrErrno(), 0)), Lines: logErrors(logPath)}
+	f := &RequestError{Op: op, Errno: syscall.Errno(max(resp.GetCrErrno(), 0)), Lines: logErrors(logPath)}
 	switch message := messageOf(resp.GetCrErrmsg()); {
 	case err != nil:
 		f.Message = err.Error()
@@ -126,31 +126,51 @@ type advice struct {
 // patterns are of its messages on Linux 6.18.
 func hints() []advice {
 	return []advice{
-		{regexp.MustCompile(`Unsupported proto 262`),
-			"It holds an MPTCP socket, which CRIU does not support. Go servers listen with MPTCP by default: start it with GODEBUG=multipathtcp=0."},
-		{regexp.MustCompile(`Can't get rlimit`),
-			"Reading the limits of another user's process needs CAP_SYS_RESOURCE, which crtime does not have here: run crtime with it, or the program as crtime's own user."},
-		{regexp.MustCompile(`(?i)connected TCP socket`),
-			"It holds an established TCP connection: add --tcp-established to the dump and the restore, or --tcp-close to drop it."},
-		{regexp.MustCompile(`(?i)external socket|unix socket.*peer`),
-			"It holds a UNIX socket whose other end is outside the tree: dump from the root that has both ends, or add --ext-unix-sk."},
-		{regexp.MustCompile(`(?i)not a session leader|--shell-job|dangling tty|slave tty|tty: `),
-			"It belongs to a session or terminal outside the tree: add --shell-job to the dump and the restore, or start it with setsid and its input and output in files."},
-		{regexp.MustCompile(`(?i)file locks? are hold|file-locks`),
-			"It holds file locks: add --file-locks to the dump and the restore."},
-		{regexp.MustCompile(`(?i)link.remap`),
-			"It holds a deleted file that has other names: add --link-remap."},
-		{regexp.MustCompile(`(?i)ghost.*(big|limit|large)`),
-			"It holds a large deleted file: raise --ghost-limit."},
-		{regexp.MustCompile(`nested time namespace`),
-			"CRIU cannot save a tree whose processes live in different time namespaces."},
-		{regexp.MustCompile(`No space left`),
-			"There is no space left for the images: free some, or choose another --images-dir."},
+		{
+			regexp.MustCompile(`Unsupported proto 262`),
+			"It holds an MPTCP socket, which CRIU does not support. Go servers listen with MPTCP by default: start it with GODEBUG=multipathtcp=0.",
+		},
+		{
+			regexp.MustCompile(`Can't get rlimit`),
+			"Reading the limits of another user's process needs CAP_SYS_RESOURCE, which crtime does not have here: run crtime with it, or the program as crtime's own user.",
+		},
+		{
+			regexp.MustCompile(`(?i)connected TCP socket`),
+			"It holds an established TCP connection: add --tcp-established to the dump and the restore, or --tcp-close to drop it.",
+		},
+		{
+			regexp.MustCompile(`(?i)external socket|unix socket.*peer`),
+			"It holds a UNIX socket whose other end is outside the tree: dump from the root that has both ends, or add --ext-unix-sk.",
+		},
+		{
+			regexp.MustCompile(`(?i)not a session leader|--shell-job|dangling tty|slave tty|tty: `),
+			"It belongs to a session or terminal outside the tree: add --shell-job to the dump and the restore, or start it with setsid and its input and output in files.",
+		},
+		{
+			regexp.MustCompile(`(?i)file locks? are hold|file-locks`),
+			"It holds file locks: add --file-locks to the dump and the restore.",
+		},
+		{
+			regexp.MustCompile(`(?i)link.remap`),
+			"It holds a deleted file that has other names: add --link-remap.",
+		},
+		{
+			regexp.MustCompile(`(?i)ghost.*(big|limit|large)`),
+			"It holds a large deleted file: raise --ghost-limit.",
+		},
+		{
+			regexp.MustCompile(`nested time namespace`),
+			"CRIU cannot save a tree whose processes live in different time namespaces.",
+		},
+		{
+			regexp.MustCompile(`No space left`),
+			"There is no space left for the images: free some, or choose another --images-dir.",
+		},
 	}
 }
 
 // hint finds the explanation of a failure.
-func hint(f *Failure) string {
+func hint(f *RequestError) string {
 	all := f.Message + "\n" + strings.Join(f.Lines, "\n")
 	for _, h := range hints() {
 		if h.pattern.MatchString(all) {

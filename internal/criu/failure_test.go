@@ -26,9 +26,9 @@ func TestOutcome(t *testing.T) {
 	}
 	resp := &rpc.CriuResp{Success: proto.Bool(false), CrErrno: proto.Int32(int32(syscall.EEXIST))}
 	err := outcome("dump", resp, nil, log)
-	var f *Failure
+	var f *RequestError
 	if !errors.As(err, &f) {
-		t.Fatalf("got %v, want a Failure", err)
+		t.Fatalf("got %v, want a RequestError", err)
 	}
 	if len(f.Lines) != 1 || !strings.Contains(f.Hint, "--tcp-established") || !errors.Is(err, syscall.EEXIST) {
 		t.Errorf("got %+v", f)
@@ -61,7 +61,7 @@ func TestParseVersion(t *testing.T) {
 			t.Errorf("%q: got %v, %v", tt.out, got, err)
 		}
 	}
-	if !(Version{4, 1, 9}).Before(Oldest) || Oldest.Before(Oldest) || (Version{5, 0, 0}).Before(Oldest) {
+	if !(Version{4, 1, 9}).Before(Oldest()) || Oldest().Before(Oldest()) || (Version{5, 0, 0}).Before(Oldest()) {
 		t.Error("versions are ordered wrongly")
 	}
 }

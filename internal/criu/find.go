@@ -19,12 +19,12 @@ const EnvPath = "CRTIME_CRIU"
 
 // Oldest is the first release of CRIU that this engine works with: 4.2 is the
 // first to dump TCP sockets on kernels that refuse SO_PASSCRED for them.
-var Oldest = Version{4, 2, 0}
+func Oldest() Version { return Version{4, 2, 0} }
 
 var (
 	// ErrNotFound says that there is no CRIU on this machine.
 	ErrNotFound = errors.New("no criu found")
-	// ErrTooOld says that the CRIU that was found is older than Oldest.
+	// ErrTooOld says that the CRIU that was found is older than [Oldest].
 	ErrTooOld = errors.New("criu is too old")
 )
 
@@ -109,9 +109,9 @@ func Find(ctx context.Context, explicit string) (Binary, error) {
 		if err != nil {
 			return Binary{}, fmt.Errorf("criu at %s: %w", path, err)
 		}
-		if v.Before(Oldest) {
+		if v.Before(Oldest()) {
 			old = fmt.Errorf("%w: %s is %s, crtime needs %s or later: install it, or run `make criu` in crtime's sources",
-				ErrTooOld, abs, v, Oldest)
+				ErrTooOld, abs, v, Oldest())
 			continue
 		}
 		return Binary{Path: abs, Version: v}, nil
@@ -120,7 +120,7 @@ func Find(ctx context.Context, explicit string) (Binary, error) {
 		return Binary{}, old
 	}
 	return Binary{}, fmt.Errorf("%w: install CRIU %s or later, run `make criu` in crtime's sources, or name one with --criu or %s",
-		ErrNotFound, Oldest, EnvPath)
+		ErrNotFound, Oldest(), EnvPath)
 }
 
 // versionLine is what `criu --version` prints first.

@@ -69,7 +69,9 @@ type restoring struct {
 	estimates *estimates
 	bytes     int64
 
-	fixed, built, ready time.Time // When the hooks were due.
+	// When the clocks were fixed, the tree was complete, the first gate was left
+	// and the second was reached.
+	fixed, built, opened, ready time.Time
 	root                int       // As notifications told it; 0: not yet.
 }
 
@@ -116,7 +118,9 @@ func (r *restoring) notify(n *rpc.CriuNotify) error {
 	case "post-restore":
 		r.root = int(n.GetPid())
 		r.built = time.Now()
-		return r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail()))
+		err := r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail(r.bytes)))
+		r.opened = time.Now()
+		return err
 	case "pre-resume":
 		r.ready = time.Now()
 		r.hooks.Release()
@@ -129,7 +133,7 @@ func (r *restoring) learn() error {
 	if r.fixed.IsZero() || r.built.IsZero() || r.ready.IsZero() {
 		return errors.New("criu did not send the notifications that the times are taken at")
 	}
-	return r.estimates.add(sample{Bytes: r.bytes, Build: r.built.Sub(r.fixed)})
+	return r.estimates.add(sample{Bytes: r.bytes, Build: r.built.Sub(r.fixed), Tail: r.ready.Sub(r.opened)})
 }
 
 // reap takes notice of the end of a root that CRIU made as our child and killed:

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/timens"
-	"golang.org/x/sys/unix"
 )
 
 // helperVariable tells the test binary to print a reading instead.

@@ -7,8 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // bootIDFile holds a random id that is new at every boot.

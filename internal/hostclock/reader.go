@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/timens"
-	"golang.org/x/sys/unix"
 )
 
 const (

@@ -6,8 +6,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 const (

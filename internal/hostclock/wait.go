@@ -9,8 +9,9 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 const (

@@ -3,8 +3,9 @@
 package hostclock
 
 import (
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // The kernel's status bits and state (include/uapi/linux/timex.h), which x/sys

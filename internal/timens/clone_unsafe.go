@@ -18,6 +18,7 @@ import (
 // child starts with that mask, so that no handler of ours can run in it.
 //
 //go:noescape
+//nolint:revive // It is a system call: four arguments that depend on nr, and the block.
 func cloneAndRun(nr, a0, a1, a2 uintptr, b *block) uintptr
 
 // kernelSigaction is the kernel's struct sigaction as far as its size matters:

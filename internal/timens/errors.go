@@ -66,11 +66,8 @@ const (
 
 // errnoOf returns the errno inside err, or 0.
 func errnoOf(err error) syscall.Errno {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return 0
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return errno
 }
 
 // createError explains a failed clone3 or unshare with CLONE_NEWTIME.
@@ -118,7 +115,7 @@ func writeError(op string, err error) error {
 // lookError explains a failed open or readlink below /proc/PID. A process that
 // does not exist stays fs.ErrNotExist; a file that does not exist although its
 // process does is a kernel without time namespaces.
-func lookError(op string, pid string, err error) error {
+func lookError(op, pid string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		err = &reasonError{ErrPrivilege, err, adviceLook}

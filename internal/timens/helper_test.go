@@ -13,8 +13,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // helperVariable tells the test binary to be a helper program instead.

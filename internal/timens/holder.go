@@ -8,8 +8,9 @@ import (
 	"os"
 	"sync"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // Holder keeps a new time namespace open for writing: a child (or a thread) of

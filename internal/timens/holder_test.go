@@ -16,8 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // ways are the two ways to create a namespace. Both are tested on every kernel,
@@ -49,9 +50,10 @@ func eachWay(t *testing.T, test func(t *testing.T, h *Holder)) {
 }
 
 // checkShift compares a helper's clocks with ours: its clocks were read between
-// before and after, and differ by the offsets.
-func checkShift(t *testing.T, r report, before, after [4]int64, o clockstate.Offsets) {
+// the two in around, and differ by the offsets.
+func checkShift(t *testing.T, r report, around [2][4]int64, o clockstate.Offsets) {
 	t.Helper()
+	before, after := around[0], around[1]
 	got := [4]int64{r.Monotonic, r.Raw, r.Coarse, r.Boottime}
 	for i, name := range []string{"MONOTONIC", "MONOTONIC_RAW", "MONOTONIC_COARSE", "BOOTTIME"} {
 		shift := int64(o.Monotonic)
@@ -81,7 +83,7 @@ func TestExecSeesOffsets(t *testing.T) {
 			eachWay(t, func(t *testing.T, h *Holder) {
 				before := clocks()
 				r := decode[report](t, output(t, helper(t, "report"), func(c Command) (*Process, error) { return startIn(h, c, o) }))
-				checkShift(t, r, before, clocks(), o)
+				checkShift(t, r, [2][4]int64{before, clocks()}, o)
 				if r.Own != h.ID() || r.ForChildren != h.ID() {
 					t.Errorf("program is in time:[%d], children in time:[%d]; want both time:[%d]", r.Own, r.ForChildren, h.ID())
 				}
@@ -112,7 +114,7 @@ func TestSetOffsetsAgainAndLate(t *testing.T) {
 		}
 		before := clocks()
 		r := decode[report](t, output(t, helper(t, "report"), h.Exec))
-		checkShift(t, r, before, clocks(), last)
+		checkShift(t, r, [2][4]int64{before, clocks()}, last)
 	})
 }
 

@@ -11,8 +11,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // maxOffsetsText bounds what is read of a timens_offsets file. The kernel writes

@@ -11,8 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crtime/crtime/clockstate"
 	"pgregory.net/rapid"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 func TestParseOffsets(t *testing.T) {
@@ -23,12 +24,18 @@ func TestParseOffsets(t *testing.T) {
 		bad  string
 	}{
 		{name: "kernel's own zero", text: "monotonic           0         0\nboottime            0         0\n"},
-		{name: "forward", text: "monotonic 1000 5\nboottime 5000 999999999\n",
-			want: clockstate.Offsets{Monotonic: 1000_000_000_005, Boottime: 5000_999_999_999}},
-		{name: "nanoseconds count upward from negative seconds", text: "monotonic -2 954502961\nboottime -1 0\n",
-			want: clockstate.Offsets{Monotonic: -1_045_497_039, Boottime: -1_000_000_000}},
-		{name: "numbers for names", text: "7 2 0\n1 1 0",
-			want: clockstate.Offsets{Monotonic: 1e9, Boottime: 2e9}},
+		{
+			name: "forward", text: "monotonic 1000 5\nboottime 5000 999999999\n",
+			want: clockstate.Offsets{Monotonic: 1000_000_000_005, Boottime: 5000_999_999_999},
+		},
+		{
+			name: "nanoseconds count upward from negative seconds", text: "monotonic -2 954502961\nboottime -1 0\n",
+			want: clockstate.Offsets{Monotonic: -1_045_497_039, Boottime: -1_000_000_000},
+		},
+		{
+			name: "numbers for names", text: "7 2 0\n1 1 0",
+			want: clockstate.Offsets{Monotonic: 1e9, Boottime: 2e9},
+		},
 		{name: "empty", text: "", bad: "want a line for"},
 		{name: "one clock", text: "monotonic 1 0\n", bad: "want a line for"},
 		{name: "a clock twice", text: "monotonic 1 0\n1 2 0\n", bad: "twice"},

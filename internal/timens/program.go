@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"syscall"
 
-	"github.com/crtime/crtime/internal/timens/nofile"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/internal/timens/nofile"
 )
 
 // program is the list of system calls that a child makes, in a block. The part

@@ -12,8 +12,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/crtime/crtime/clockstate"
 	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 func TestRunInside(t *testing.T) {
@@ -29,7 +30,7 @@ func TestRunInside(t *testing.T) {
 	}
 	before := clocks()
 	r := decode[report](t, output(t, helper(t, "report"), func(c Command) (*Process, error) { return Run(p.PID, c) }))
-	checkShift(t, r, before, clocks(), want)
+	checkShift(t, r, [2][4]int64{before, clocks()}, want)
 	if r.Own != ns || r.ForChildren != ns {
 		t.Errorf("in time:[%d], children in time:[%d]; want time:[%d]", r.Own, r.ForChildren, ns)
 	}
@@ -38,7 +39,7 @@ func TestRunInside(t *testing.T) {
 func TestRunInOwnNamespace(t *testing.T) {
 	before := clocks()
 	r := decode[report](t, output(t, helper(t, "report"), func(c Command) (*Process, error) { return Run(0, c) }))
-	checkShift(t, r, before, clocks(), clockstate.Offsets{})
+	checkShift(t, r, [2][4]int64{before, clocks()}, clockstate.Offsets{})
 }
 
 func TestProbe(t *testing.T) {
@@ -95,7 +96,7 @@ func TestNested(t *testing.T) {
 	if r.Own != outer {
 		t.Errorf("inside, OffsetsOf(0) is %+v; want %+v", r.Own, outer)
 	}
-	checkShift(t, decode[report](t, r.Child), before, after, clockstate.Offsets{Monotonic: 10e9, Boottime: 20e9})
+	checkShift(t, decode[report](t, r.Child), [2][4]int64{before, after}, clockstate.Offsets{Monotonic: 10e9, Boottime: 20e9})
 }
 
 // The Go runtime raises the soft limit on open files for itself; the programs

@@ -17,6 +17,8 @@ package nofile
 type limit struct{ soft, hard uint64 }
 
 // original is written once, at initialisation.
+//
+//nolint:gochecknoglobals // Later nobody can know it any more.
 var original, known = read()
 
 // read asks the kernel; false if it does not answer.
