@@ -20,6 +20,7 @@ const (
 	exitUnsupported = 3
 	exitImages      = 4
 	exitProcess     = 5
+	exitPromise     = 6
 )
 
 // refused fails the test unless a command ended with a status and said each of

@@ -14,13 +14,9 @@ import (
 	"github.com/crtime/crtime/internal/image"
 )
 
-// fromOtherHost rewrites a dump as if another host had made it, one whose
-// MONOTONIC, RAW and COARSE clocks were ahead of this one's by monotonic, and
-// whose BOOTTIME by boottime. The wall clock stays, so the outage is known.
-//
-// The program read other values on this host than the dump then says, so after
-// a restore its own log shows a jump by as much, and nothing else.
-func fromOtherHost(c *harness.Case, images string, monotonic, boottime time.Duration) {
+// rewrite changes the clocks that a dump recorded, as if another host had made
+// it. The readings of the processes follow those of the host.
+func rewrite(c *harness.Case, images string, change func(*clockstate.HostReading)) {
 	c.Helper()
 	path := filepath.Join(images, clockstate.FileName)
 	data, err := os.ReadFile(path)
@@ -30,19 +26,37 @@ func fromOtherHost(c *harness.Case, images string, monotonic, boottime time.Dura
 	state.Host.BootID = "00000000-0000-4000-8000-000000000000"
 	state.Host.Hostname = "elsewhere"
 	state.Freeze.BootID = state.Host.BootID
-	by := clockstate.Offsets{Monotonic: clockstate.Nanos(monotonic), Boottime: clockstate.Nanos(boottime)}
-	state.Freeze.Readings, err = state.Freeze.Shift(by)
-	c.Check(err)
-	state.Freeze.Tick = clockstate.Tick{}
+	change(&state.Freeze)
+	offsets := map[uint64]clockstate.Offsets{}
+	for _, n := range state.Namespaces {
+		offsets[n.ID] = n.Offsets
+	}
 	for i := range state.Processes {
 		p := &state.Processes[i]
-		p.Readings, err = p.Readings.Shift(by)
+		p.Readings, err = state.Freeze.Shift(offsets[p.Namespace])
 		c.Check(err)
 	}
 	data, err = clockstate.Encode(state)
 	c.Check(err)
 	c.Check(os.WriteFile(path, data, 0o600))
 	reseal(c, images)
+}
+
+// fromOtherHost rewrites a dump as if its host's MONOTONIC, RAW and COARSE had
+// been ahead of this one's by monotonic, and its BOOTTIME by boottime. The wall
+// clock stays, so the outage is known.
+//
+// The program read other values on this host than the dump then says, so after
+// a restore its own log shows a jump by as much, and nothing else.
+func fromOtherHost(c *harness.Case, images string, monotonic, boottime time.Duration) {
+	c.Helper()
+	rewrite(c, images, func(h *clockstate.HostReading) {
+		by := clockstate.Offsets{Monotonic: clockstate.Nanos(monotonic), Boottime: clockstate.Nanos(boottime)}
+		var err error
+		h.Readings, err = h.Shift(by)
+		c.Check(err)
+		h.Tick = clockstate.Tick{}
+	})
 }
 
 // reseal makes the manifest fit the images again.
@@ -161,6 +175,67 @@ func TestHostPolicyElsewhere(t *testing.T) {
 			s.Before.At[clocklog.Monotonic] += int64(test.ahead)
 			stood(c, s, clocklog.Monotonic, r)
 		})
+	}
+}
+
+// TestSlewedSource restores a tree whose host had its clocks slewed, so that
+// CLOCK_MONOTONIC_RAW is further ahead of CLOCK_MONOTONIC there than here. One
+// offset serves both: to keep RAW from going back, both must go forward, and
+// crtime must say so.
+func TestSlewedSource(t *testing.T) {
+	c := newCase(t)
+	ticker := c.Start(c.Ticker())
+	images := c.Path("images")
+	c.Dump(ticker, images)
+	const slew = 150 * time.Millisecond
+	rewrite(c, images, func(h *clockstate.HostReading) { h.MonotonicRaw += clockstate.Nanos(slew) })
+	r := c.Restore(ticker, images)
+	c.WaitRecords(ticker, 30)
+	step := oneOutage(c, ticker)
+	if raw := step.Advance(clocklog.MonotonicRaw); raw < slew {
+		t.Errorf("CLOCK_MONOTONIC_RAW advanced %v, so it went back from where the dump recorded it", raw)
+	}
+	stood(c, step, clocklog.Monotonic, r)
+	if forward := r.Forward(clocklog.Monotonic); forward < slew || forward > slew+20*time.Millisecond {
+		t.Errorf("crtime reports corrections of %v, want about %v: %+v", forward, slew, r.Corrections)
+	}
+}
+
+// TestWallClockBehind restores where the wall clock is behind that of the dump.
+// It cannot be shifted, so the user chooses.
+func TestWallClockBehind(t *testing.T) {
+	c := newCase(t)
+	ticker := c.Start(c.Ticker())
+	images := c.Path("images")
+	c.Dump(ticker, images)
+	ahead := func(d time.Duration) {
+		rewrite(c, images, func(h *clockstate.HostReading) {
+			h.Realtime += clockstate.Nanos(d)
+			h.TAI += clockstate.Nanos(d)
+		})
+	}
+	ahead(time.Hour)
+	_, err := c.Crtime.Restore(c.Context, images, "--wall-clock", "fail")
+	refused(c, err, exitPromise, "wall clock", "behind")
+	if live := ticker.PIDs(); len(live) != 0 {
+		t.Fatalf("the refused restore made processes %v", live)
+	}
+	r := c.Restore(ticker, images)
+	if r.Outage.Duration != 0 || len(r.Warnings) == 0 {
+		t.Errorf("an hour behind: outage %v, warnings %v", r.Outage.Duration, r.Warnings)
+	}
+	c.WaitRecords(ticker, 30)
+	c.Check(ticker.Kill())
+
+	ahead(-time.Hour + 3*time.Second)
+	begin := time.Now()
+	r = c.Restore(ticker, images, "--wall-clock", "wait")
+	t.Logf("waited %v for the wall clock; outage %v", time.Since(begin), r.Outage.Duration)
+	c.WaitRecords(ticker, 30)
+	log, err := ticker.Log()
+	c.Check(err)
+	if complaints := log.Complaints(); len(complaints) > 0 {
+		t.Error(complaints)
 	}
 }
 

@@ -85,7 +85,7 @@ func oneOutage(c *harness.Case, t *harness.Tree) clocklog.Step {
 func followed(c *harness.Case, s clocklog.Step, clock clocklog.Clock, r harness.RestoreResult) {
 	c.Helper()
 	off := s.Advance(clock) - s.Wall()
-	if allowed := time.Millisecond + r.Outage.Error + r.Forward() + s.Uncertainty(); off.Abs() > allowed {
+	if allowed := time.Millisecond + r.Outage.Error + r.Forward(clock) + s.Uncertainty(); off.Abs() > allowed {
 		c.Errorf("%v advanced %v while %v passed: %v off, %v allowed",
 			clock, s.Advance(clock), s.Wall(), off, allowed)
 	}
@@ -96,9 +96,9 @@ func followed(c *harness.Case, s clocklog.Step, clock clocklog.Clock, r harness.
 // and by what the program ran before and after the outage.
 func stood(c *harness.Case, s clocklog.Step, clock clocklog.Clock, r harness.RestoreResult) {
 	c.Helper()
-	if got, allowed := s.Advance(clock), r.Jump+r.Forward()+slack; got < 0 || got > allowed {
+	if got, allowed := s.Advance(clock), r.Jump+r.Forward(clock)+slack; got < 0 || got > allowed {
 		c.Errorf("%v advanced %v in an outage of %v, at most %v allowed", clock, got, s.Wall(), allowed)
 	}
 	c.Logf("%v advanced %v over an outage of %v; crtime reported a jump of %v and %v forward",
-		clock, s.Advance(clock), s.Wall(), r.Jump, r.Forward())
+		clock, s.Advance(clock), s.Wall(), r.Jump, r.Forward(clock))
 }

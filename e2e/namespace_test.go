@@ -68,6 +68,20 @@ func TestCrtimeInNamespace(t *testing.T) {
 	followed(c, step, clocklog.Boottime, r)
 }
 
+// TestTreeInTwoNamespaces dumps a tree whose root lives in one time namespace
+// and whose child in another, which CRIU cannot represent. That must be said,
+// and the tree goes on.
+func TestTreeInTwoNamespaces(t *testing.T) {
+	c := newCase(t)
+	program := c.Ticker()
+	program.Argv = append([]string{"unshare", "--time", "--fork", "--monotonic", "1000", "--"}, program.Argv...)
+	tree := c.Start(program)
+	_, err := c.Crtime.Dump(c.Context, tree.PID, c.Folder+"/images")
+	refused(c, err, harness.CodeOf(err), "different time namespaces")
+	c.WaitRecords(tree, 30)
+	c.GoodLog(tree)
+}
+
 // TestVerifyAndExec asks the restored tree's clocks through crtime.
 func TestVerifyAndExec(t *testing.T) {
 	c := newCase(t)

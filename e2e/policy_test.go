@@ -74,13 +74,13 @@ func TestJump(t *testing.T) {
 		c.Check(err)
 		saw := b.Outage.Advance(clocklog.Monotonic)
 		t.Logf("the program saw CLOCK_MONOTONIC jump by %v; crtime reported %v late, %v forward; held %v",
-			saw, r.Jump, r.Forward(), r.Held)
+			saw, r.Jump, r.Forward(clocklog.Monotonic), r.Held)
 		t.Logf("  of it %v from its last turn to the recorded freeze, %v from the release to its next turn",
 			time.Duration(d.Freeze.Realtime-b.Outage.Before.At[clocklog.Realtime]),
 			time.Duration(b.Outage.After.At[clocklog.Realtime]-r.Planned.Realtime)-r.Jump)
-		beyond = append(beyond, saw-r.Jump-r.Forward())
+		beyond = append(beyond, saw-r.Jump-r.Forward(clocklog.Monotonic))
 		off := b.Outage.Advance(clocklog.Boottime) - b.Outage.Wall()
-		if off.Abs() > time.Millisecond+r.Outage.Error+r.Forward() {
+		if off.Abs() > time.Millisecond+r.Outage.Error+r.Forward(clocklog.Boottime) {
 			t.Errorf("CLOCK_BOOTTIME is off by %v", off)
 		}
 		for _, back := range b.Backward() {

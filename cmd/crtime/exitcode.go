@@ -65,8 +65,8 @@ func (s *statusError) Error() string { return fmt.Sprintf("the process ended wit
 
 // silent reports whether an error carries nothing but an exit code.
 func silent(err error) bool {
-	var status *statusError
-	return errors.As(err, &status)
+	_, ok := errors.AsType[*statusError](err)
+	return ok
 }
 
 // reasons lists, for each code, the errors that mean it.
@@ -94,12 +94,10 @@ func reasons() []struct {
 
 // codeOf maps an error to the exit code.
 func codeOf(err error) exitCode {
-	var status *statusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*statusError](err); ok {
 		return status.code
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
 	for _, r := range reasons() {

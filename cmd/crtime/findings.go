@@ -50,30 +50,42 @@ func namespaceFindings() []finding {
 	// An error stands in the features too.
 	s, _ := timens.Probe()
 	const newer = "Linux 5.6 or later with CONFIG_TIME_NS"
-	either := finding{ID: "time-namespace-create", Name: "time namespaces can be made with chosen clocks", Needed: true,
-		For: "restore", How: "run as root (CAP_SYS_ADMIN, CAP_SYS_TIME) on " + newer}
+	either := finding{
+		ID: "time-namespace-create", Name: "time namespaces can be made with chosen clocks", Needed: true,
+		For: "restore", How: "run as root (CAP_SYS_ADMIN, CAP_SYS_TIME) on " + newer,
+	}
 	if s.CanCreate() {
 		either = either.settle(nil)
 	} else {
 		either = either.settle(errors.Join(s.Clone3.Err, s.Unshare.Err), timens.ErrNotSupported, timens.ErrPrivilege)
 	}
 	out := []finding{
-		finding{ID: "time-namespaces", Name: "time namespaces", Needed: true,
-			For: "giving a restored tree clocks of its own", How: newer}.settle(s.Namespaces.Err, timens.ErrNotSupported),
+		finding{
+			ID: "time-namespaces", Name: "time namespaces", Needed: true,
+			For: "giving a restored tree clocks of its own", How: newer,
+		}.settle(s.Namespaces.Err, timens.ErrNotSupported),
 		either,
 	}
 	for _, f := range []struct {
 		finding
 		feature timens.Feature
 	}{
-		{finding{ID: "clone3-offsets", Name: "... by clone3, clocks chosen before the program starts",
-			For: "the fast way of making them", How: "a kernel later than 6.1 (6.12 and 6.18 have it); without it crtime uses unshare"}, s.Clone3},
-		{finding{ID: "unshare-offsets", Name: "... by unshare",
-			For: "kernels where clone3 cannot do it", How: newer}, s.Unshare},
-		{finding{ID: "setns", Name: "existing time namespaces can be entered",
-			For: "'crtime exec'", How: "run as root (CAP_SYS_ADMIN)"}, s.Setns},
-		{finding{ID: "set-tid", Name: "a process number can be chosen", Needed: true,
-			For: "restored processes, which keep their numbers", How: "Linux 5.5 or later, and root (or CAP_CHECKPOINT_RESTORE)"}, s.SetTID},
+		{finding{
+			ID: "clone3-offsets", Name: "... by clone3, clocks chosen before the program starts",
+			For: "the fast way of making them", How: "a kernel later than 6.1 (6.12 and 6.18 have it); without it crtime uses unshare",
+		}, s.Clone3},
+		{finding{
+			ID: "unshare-offsets", Name: "... by unshare",
+			For: "kernels where clone3 cannot do it", How: newer,
+		}, s.Unshare},
+		{finding{
+			ID: "setns", Name: "existing time namespaces can be entered",
+			For: "'crtime exec'", How: "run as root (CAP_SYS_ADMIN)",
+		}, s.Setns},
+		{finding{
+			ID: "set-tid", Name: "a process number can be chosen", Needed: true,
+			For: "restored processes, which keep their numbers", How: "Linux 5.5 or later, and root (or CAP_CHECKPOINT_RESTORE)",
+		}, s.SetTID},
 	} {
 		out = append(out, f.settle(f.feature.Err, timens.ErrNotSupported, timens.ErrPrivilege))
 	}
@@ -92,8 +104,10 @@ func capabilityFindings() []finding {
 		{finding{ID: "cap-sys-ptrace", Name: "CAP_SYS_PTRACE", Needed: true, For: "stopping and reading processes", How: "run as root"}, capSysPtrace},
 		{finding{ID: "cap-sys-time", Name: "CAP_SYS_TIME", Needed: true, For: "setting the clocks of a new time namespace", How: "run as root"}, capSysTime},
 		{finding{ID: "cap-net-admin", Name: "CAP_NET_ADMIN", For: "established TCP connections (--tcp-established)", How: "run as root"}, capNetAdmin},
-		{finding{ID: "cap-sys-resource", Name: "CAP_SYS_RESOURCE", For: "processes of other users (postgres, workers of nginx): CRIU reads their limits",
-			How: "give it to crtime; containers and some virtual machines withhold it from root"}, capSysResource},
+		{finding{
+			ID: "cap-sys-resource", Name: "CAP_SYS_RESOURCE", For: "processes of other users (postgres, workers of nginx): CRIU reads their limits",
+			How: "give it to crtime; containers and some virtual machines withhold it from root",
+		}, capSysResource},
 	} {
 		f := c.settle(err)
 		if err == nil && !set.has(c.capability) {
@@ -108,10 +122,14 @@ func capabilityFindings() []finding {
 func criuFindings(ctx context.Context, path string) []finding {
 	const get = "install CRIU 4.2 or later, or run 'make criu' in crtime's sources"
 	found, err := criu.Find(ctx, path)
-	present := finding{ID: "criu", Name: "CRIU " + criu.Oldest().String() + " or later", Needed: true,
-		For: "collecting and rebuilding processes (engine criu)", How: get}.settle(err, criu.ErrNotFound, criu.ErrTooOld)
-	tcp := finding{ID: "tcp", Name: "processes that hold TCP sockets", For: "servers and their clients",
-		How: get + ": older ones are refused by new kernels when they ask a TCP socket for SO_PASSCRED"}
+	present := finding{
+		ID: "criu", Name: "CRIU " + criu.Oldest().String() + " or later", Needed: true,
+		For: "collecting and rebuilding processes (engine criu)", How: get,
+	}.settle(err, criu.ErrNotFound, criu.ErrTooOld)
+	tcp := finding{
+		ID: "tcp", Name: "processes that hold TCP sockets", For: "servers and their clients",
+		How: get + ": older ones are refused by new kernels when they ask a TCP socket for SO_PASSCRED",
+	}
 	if err != nil {
 		return []finding{present, tcp.settle(err, criu.ErrNotFound, criu.ErrTooOld)}
 	}
@@ -127,8 +145,10 @@ func criuFindings(ctx context.Context, path string) []finding {
 
 // criuCheck runs CRIU's own check of the kernel.
 func criuCheck(ctx context.Context, b criu.Binary) finding {
-	f := finding{ID: "criu-check", Name: "CRIU's own check of this kernel", Needed: true, For: "everything that CRIU does",
-		How: "run as root; 'criu check' says what is missing"}
+	f := finding{
+		ID: "criu-check", Name: "CRIU's own check of this kernel", Needed: true, For: "everything that CRIU does",
+		How: "run as root; 'criu check' says what is missing",
+	}
 	out, err := b.Check(ctx)
 	if err == nil {
 		return f.settle(nil)
@@ -145,8 +165,10 @@ func lastLine(out string) string {
 
 // criuTracking asks whether memory changes can be tracked.
 func criuTracking(ctx context.Context, b criu.Binary) finding {
-	f := finding{ID: "memory-tracking", Name: "memory tracking", For: "pre-dump, --track-mem and --prev-images-dir",
-		How: "a kernel with CONFIG_MEM_SOFT_DIRTY"}
+	f := finding{
+		ID: "memory-tracking", Name: "memory tracking", For: "pre-dump, --track-mem and --prev-images-dir",
+		How: "a kernel with CONFIG_MEM_SOFT_DIRTY",
+	}
 	if b.HasFeature(ctx, "mem_dirty_track") {
 		return f.settle(nil)
 	}
@@ -157,8 +179,10 @@ func criuTracking(ctx context.Context, b criu.Binary) finding {
 // criuCacheFinding says whether CRIU can keep what it has learned of the kernel:
 // it does so only in a /run that a reboot empties.
 func criuCacheFinding() finding {
-	f := finding{ID: "criu-cache", Name: "CRIU remembers what this kernel can do", For: "starting it some 35 ms faster",
-		How: "mount a tmpfs on /run"}
+	f := finding{
+		ID: "criu-cache", Name: "CRIU remembers what this kernel can do", For: "starting it some 35 ms faster",
+		How: "mount a tmpfs on /run",
+	}
 	mounts, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return f.settle(err)
@@ -195,8 +219,10 @@ func mountedType(mountinfo io.Reader, at string) (string, error) {
 // mptcpFinding says whether a Go server can be dumped as it is: Go listens with
 // MPTCP where the kernel has it, and CRIU does not know such sockets.
 func mptcpFinding(read func(string) ([]byte, error)) finding {
-	f := finding{ID: "go-listeners", Name: "listeners of Go programs, with Go's defaults", For: "servers written in Go",
-		How: "start them with GODEBUG=multipathtcp=0, or set the sysctl net.mptcp.enabled to 0: CRIU does not support MPTCP sockets"}
+	f := finding{
+		ID: "go-listeners", Name: "listeners of Go programs, with Go's defaults", For: "servers written in Go",
+		How: "start them with GODEBUG=multipathtcp=0, or set the sysctl net.mptcp.enabled to 0: CRIU does not support MPTCP sockets",
+	}
 	data, err := read("/proc/sys/net/mptcp/enabled")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -213,8 +239,10 @@ func mptcpFinding(read func(string) ([]byte, error)) finding {
 // wallClockFinding says whether an outage across a reboot or between hosts can
 // be measured.
 func wallClockFinding() finding {
-	f := finding{ID: "wall-clock", Name: "this host's wall clock is synchronised", For: "measuring an outage across a reboot or between hosts",
-		How: "run a time service such as chrony or systemd-timesyncd"}
+	f := finding{
+		ID: "wall-clock", Name: "this host's wall clock is synchronised", For: "measuring an outage across a reboot or between hosts",
+		How: "run a time service such as chrony or systemd-timesyncd",
+	}
 	clocks, err := hostclock.NewReader()
 	if err != nil {
 		return f.settle(err)

@@ -20,9 +20,9 @@ func TestMountedType(t *testing.T) {
 		fails                 bool
 	}{
 		{name: "nothing there", mountinfo: root},
-		{name: "tmpfs", mountinfo: root + "23 22 0:21 / /run rw,nosuid shared:2 master:3 - tmpfs tmpfs rw,size=10m\n", want: "tmpfs"},
-		{name: "a later mount covers it", mountinfo: "23 22 0:21 / /run rw - tmpfs tmpfs rw\n24 22 0:22 / /run rw - ext4 /dev/vdb rw\n", want: "ext4"},
-		{name: "below it", mountinfo: root + "23 22 0:21 / /run/lock rw - tmpfs tmpfs rw\n"},
+		{name: "tmpfs", mountinfo: root + "23 22 0:21 / /run rw,nosuid shared:2 master:3 - tmpfs none rw,size=10m\n", want: "tmpfs"},
+		{name: "a later mount covers it", mountinfo: "23 22 0:21 / /run rw - tmpfs none rw\n24 22 0:22 / /run rw - ext4 /dev/vdb rw\n", want: "ext4"},
+		{name: "below it", mountinfo: root + "23 22 0:21 / /run/lock rw - tmpfs none rw\n"},
 		{name: "cut off", mountinfo: "23 22 0:21 / /run rw", fails: true},
 		{name: "no type", mountinfo: "23 22 0:21 / /run rw - ", fails: true},
 	} {
@@ -36,7 +36,7 @@ func TestMountedType(t *testing.T) {
 }
 
 func FuzzMountedType(f *testing.F) {
-	f.Add("23 22 0:21 / /run rw,nosuid shared:2 - tmpfs tmpfs rw\n")
+	f.Add("23 22 0:21 / /run rw,nosuid shared:2 - tmpfs none rw\n")
 	f.Add(" - \n")
 	f.Fuzz(func(t *testing.T, mountinfo string) {
 		got, err := mountedType(strings.NewReader(mountinfo), "/run")

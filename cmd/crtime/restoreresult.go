@@ -108,16 +108,17 @@ func restoreText(r *restore.Report) string {
 
 // jumpText says how far CLOCK_MONOTONIC jumped, and why.
 func jumpText(r *restore.Report) string {
-	text := fmt.Sprintf("CLOCK_MONOTONIC went on %s later than planned.\n", roundTime(r.Jump))
+	var b strings.Builder
+	fmt.Fprintf(&b, "CLOCK_MONOTONIC went on %s later than planned.\n", roundTime(r.Jump))
 	if r.Jump > clockstate.Nanos(lateAfter) {
-		text += "The tree was ready later than expected; the next restore on this machine will allow for it (or see --lead).\n"
+		b.WriteString("The tree was ready later than expected; the next restore on this machine will allow for it (or see --lead).\n")
 	}
 	for _, ns := range r.Plan.Namespaces {
 		for _, c := range ns.Corrections {
-			text += correctionText(c)
+			b.WriteString(correctionText(c))
 		}
 	}
-	return text
+	return b.String()
 }
 
 // outageText says how long a tree was away, and how sure that is.

@@ -106,7 +106,8 @@ func helpTopics() []*cobra.Command {
 	}
 	policies.WriteString("\nUnder every policy no clock that a time namespace shifts reads less than it did:\n" +
 		"CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME.\n" +
-		"CLOCK_REALTIME cannot be shifted: see --wall-clock. CPU-time clocks start anew.\n")
+		"CLOCK_REALTIME cannot be shifted: see --wall-clock. CPU-time clocks cannot be set\n" +
+		"at all: 'crtime show' says what they read.\n")
 	codes.WriteString("What crtime ends with:\n\n")
 	for _, m := range exitMeanings() {
 		fmt.Fprintf(&codes, "  %3d  %s\n", m.Code, m.Meaning)

@@ -62,8 +62,7 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 func forwardSignals(ctx context.Context, send func(os.Signal) error) (stop func()) {
 	caught := make(chan os.Signal, 1)
 	notify(caught, append(endingSignals(), heeded(syscall.SIGQUIT)...))
-	var before *interruption
-	if errors.As(context.Cause(ctx), &before) {
+	if before, ok := errors.AsType[*interruption](context.Cause(ctx)); ok {
 		_ = send(before.signal)
 	}
 	done := make(chan struct{})

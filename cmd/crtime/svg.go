@@ -53,13 +53,13 @@ func svgOf(t timeline) string {
 		svgWidth, height, svgWidth, height)
 	title := "The clocks of " + t.Root + ": " + t.outageWords()
 	fmt.Fprintf(&b, "<title>%s</title>\n%s", html.EscapeString(title), svgStyle)
-	svgText(&b, "title", 24, 34, title)
+	svgText(&b, "title", point{24, 34}, title)
 	svgFrame(&b, t, svgTop+svgLane*len(t.Lanes))
 	for i, l := range t.Lanes {
 		svgDrawLane(&b, t, l, i)
 	}
 	for i, line := range strings.Split(t.caption(), "\n") {
-		svgText(&b, "mute", 24, height-36+20*i, line)
+		svgText(&b, "mute", point{24, height - 36 + 20*i}, line)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -73,13 +73,13 @@ func svgFrame(b *strings.Builder, t timeline, bottom int) {
 	for _, x := range []int{svgFreeze, svgResume} {
 		fmt.Fprintf(b, `<line class="mark" x1="%d" y1="%d" x2="%d" y2="%d"/>`+"\n", x, arrowY-8, x, bottom)
 	}
-	svgText(b, "middle", svgFreeze, 70, "freeze")
-	svgText(b, "middle", svgResume, 70, "resume, if restored now")
-	svgText(b, "mute middle", svgFreeze, 90, wallText(t.Freeze))
-	svgText(b, "mute middle", svgResume, 90, wallText(t.Resume))
+	svgText(b, "middle", point{svgFreeze, 70}, "freeze")
+	svgText(b, "middle", point{svgResume, 70}, "resume, if restored now")
+	svgText(b, "mute middle", point{svgFreeze, 90}, wallText(t.Freeze))
+	svgText(b, "mute middle", point{svgResume, 90}, wallText(t.Resume))
 	fmt.Fprintf(b, `<path class="axis" d="M%d %d H%d m-7 -4 l7 4 l-7 4 M%d %d m7 -4 l-7 4 l7 4"/>`+"\n",
 		svgFreeze, arrowY, svgResume, svgFreeze, arrowY)
-	svgText(b, "middle", (svgFreeze+svgResume)/2, arrowY+20, t.outageWords())
+	svgText(b, "middle", point{(svgFreeze + svgResume) / 2, arrowY + 20}, t.outageWords())
 }
 
 // svgDrawLane draws one clock: it climbs while the tree runs; over the outage it
@@ -92,10 +92,10 @@ func svgDrawLane(b *strings.Builder, t timeline, l lane, i int) {
 	fmt.Fprintf(b, `<path class="line" d="M%d %d L%d %d M%d %d L%d %d"/>`+"\n",
 		svgLeft, base, svgFreeze, atFreeze, svgResume, atResume, svgRight, atResume-svgRise)
 	fmt.Fprintf(b, `<path class="line gap" d="M%d %d L%d %d"/>`+"\n</g>\n", svgFreeze, atFreeze, svgResume, atResume)
-	svgText(b, "", 24, base-svgRise/2, l.Name)
-	svgText(b, "value end", svgFreeze-8, atFreeze-8, daysText(l.Before))
-	svgText(b, "value end", svgResume-8, atResume-8, daysText(l.After))
-	svgText(b, "mute middle", (svgFreeze+svgResume)/2, (atFreeze+atResume)/2+24, t.laneLabel(l))
+	svgText(b, "", point{24, base - svgRise/2}, l.Name)
+	svgText(b, "value end", point{svgFreeze - 8, atFreeze - 8}, daysText(l.Before))
+	svgText(b, "value end", point{svgResume - 8, atResume - 8}, daysText(l.After))
+	svgText(b, "mute middle", point{(svgFreeze + svgResume) / 2, (atFreeze+atResume)/2 + 24}, t.laneLabel(l))
 }
 
 // climb is how far a clock's line rises over the outage.
@@ -112,7 +112,10 @@ func climb(l lane, o clockstate.Outage) int {
 	return int(float64(moved) / float64(o.Duration) * most)
 }
 
+// point is a place in the picture, in pixels from its upper left corner.
+type point struct{ x, y int }
+
 // svgText writes one line of text.
-func svgText(b *strings.Builder, class string, x, y int, text string) {
-	fmt.Fprintf(b, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, x, y, html.EscapeString(text))
+func svgText(b *strings.Builder, class string, at point, text string) {
+	fmt.Fprintf(b, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, at.x, at.y, html.EscapeString(text))
 }

@@ -77,7 +77,7 @@ func (c *Case) end(mountsBefore []string, running []int) {
 			c.Errorf("the mount %s was left behind", m)
 		}
 	}
-	c.checkFiles()
+	c.NoLeftovers()
 	if c.Failed() && os.Getenv("CRTIME_E2E_KEEP") != "" {
 		c.Logf("kept %s", c.Folder)
 		return
@@ -87,9 +87,10 @@ func (c *Case) end(mountsBefore []string, running []int) {
 	}
 }
 
-// checkFiles looks for files that nobody named: crtime writes images beside
-// their final place, and CRIU and crtime may have temporary files.
-func (c *Case) checkFiles() {
+// NoLeftovers fails the test if there are files that nobody named: crtime writes
+// images beside their final place, and CRIU and crtime may have temporary files.
+func (c *Case) NoLeftovers() {
+	c.Helper()
 	for _, name := range names(c.Folder) {
 		if !slices.Contains(c.known, name) {
 			c.Errorf("%s was left behind in the test's folder", name)

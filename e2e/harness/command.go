@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/crtime/crtime/e2e/clocklog"
 )
 
 // CommandError is a command that did not end with status 0.
@@ -181,11 +183,15 @@ type RestoreResult struct {
 	Duration    time.Duration `json:"restore_ns"`
 }
 
-// Forward is the sum of the corrections made to a clock.
-func (r RestoreResult) Forward() time.Duration {
+// Forward is by how much crtime says that it moved a clock beyond what the
+// policy asks for. RAW and COARSE share the offset of MONOTONIC, so what one of
+// them needs counts for all three.
+func (r RestoreResult) Forward(clock clocklog.Clock) time.Duration {
 	var sum time.Duration
 	for _, c := range r.Corrections {
-		sum += c.Forward
+		if (c.Clock == clocklog.Boottime.String()) == (clock == clocklog.Boottime) {
+			sum += c.Forward
+		}
 	}
 	return sum
 }

@@ -80,27 +80,29 @@ func assumed(bytes int64) time.Duration {
 // build predicts how long a tree of so many bytes takes, with enough added that
 // most restores are ready in time.
 func (e *estimates) build(bytes int64) time.Duration {
-	slow, known := e.slow(bytes, func(s sample) float64 { return float64(s.Build) / float64(assumed(s.Bytes)) })
-	if !known {
-		return assumed(bytes) + assumed(bytes)/4
-	}
 	const margin = 2 * time.Millisecond
-	return time.Duration(slow*float64(assumed(bytes))) + margin
+	slow, seen := e.slow(bytes, func(s sample) float64 { return float64(s.Build) / float64(assumed(s.Bytes)) })
+	if seen == 0 {
+		slow = 1
+	}
+	guess := time.Duration(slow * float64(assumed(bytes)))
+	// The less has been seen, the less it says.
+	return guess + guess/time.Duration(4*(seen+1)) + margin
 }
 
 // tail predicts the time between the two gates, likewise.
 func (e *estimates) tail(bytes int64) time.Duration {
-	slow, known := e.slow(bytes, func(s sample) float64 { return float64(s.Tail) })
-	if !known {
+	slow, seen := e.slow(bytes, func(s sample) float64 { return float64(s.Tail) })
+	if seen == 0 {
 		return assumedTail
 	}
 	const margin = 200 * time.Microsecond
 	return min(time.Duration(slow)+margin, longestTail)
 }
 
-// slow returns a value of the last restores of about that size that nine in ten
-// of them did not exceed; false if there were none.
-func (e *estimates) slow(bytes int64, value func(sample) float64) (float64, bool) {
+// slow returns a value that nine in ten of the last restores of about that size
+// did not exceed, and how many there were.
+func (e *estimates) slow(bytes int64, value func(sample) float64) (slowest float64, seen int) {
 	var values []float64
 	for _, s := range slices.Backward(e.samples) {
 		if alike(s.Bytes, bytes) && len(values) < consult {
@@ -108,10 +110,10 @@ func (e *estimates) slow(bytes int64, value func(sample) float64) (float64, bool
 		}
 	}
 	if len(values) == 0 {
-		return 0, false
+		return 0, 0
 	}
 	slices.Sort(values)
-	return values[min(len(values)-1, len(values)*9/10)], true
+	return values[min(len(values)-1, len(values)*9/10)], len(values)
 }
 
 // alike reports whether restores of so many bytes take about as long: within a

@@ -72,7 +72,7 @@ type restoring struct {
 	// When the clocks were fixed, the tree was complete, the first gate was left
 	// and the second was reached.
 	fixed, built, opened, ready time.Time
-	root                int       // As notifications told it; 0: not yet.
+	root                        int // As notifications told it; 0: not yet.
 }
 
 // converse starts CRIU in the namespace and talks to it until it ends.
