@@ -79,7 +79,7 @@ func TestJump(t *testing.T) {
 			time.Duration(d.Freeze.Realtime-b.Outage.Before.At[clocklog.Realtime]),
 			time.Duration(b.Outage.After.At[clocklog.Realtime]-r.Planned.Realtime)-r.Jump)
 		beyond = append(beyond, saw-r.Jump-r.Forward(clocklog.Monotonic))
-		off := b.Outage.Advance(clocklog.Boottime) - b.Outage.Wall()
+		off := b.Outage.BoottimeError()
 		if off.Abs() > time.Millisecond+r.Outage.Error+r.Forward(clocklog.Boottime) {
 			t.Errorf("CLOCK_BOOTTIME is off by %v", off)
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
+
+	"github.com/crtime/crtime/clockstate"
 )
 
 // docsPath is the flag reference, which is generated from the commands.
@@ -112,5 +114,27 @@ func TestFlagsOfCRIUExist(t *testing.T) {
 				t.Errorf("crtime %s has no --%s with shorthand %q", name, long, short)
 			}
 		}
+	}
+}
+
+func TestReadmeIsCurrent(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(data)
+	for _, m := range exitMeanings() {
+		if row := fmt.Sprintf("| %d | %s |", m.Code, m.Meaning); !strings.Contains(readme, row) {
+			t.Errorf("README.md lacks the row %q", row)
+		}
+	}
+	for _, p := range clockstate.Policies() {
+		if !strings.Contains(readme, "| `"+p.String()+"`") {
+			t.Errorf("README.md lacks the policy %s", p)
+		}
+	}
+	drawing, _, _ := strings.Cut(newTimeline(plannedRestore(t, clockstate.Suspend)).draw(usual, drawingSet(true)), "\n\n")
+	if !strings.Contains(readme, drawing) {
+		t.Errorf("README.md lacks the drawing\n%s", drawing)
 	}
 }

@@ -23,7 +23,7 @@ const (
 // newRootCommand makes the whole command tree.
 func newRootCommand(env *environment) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "crtime <command>",
+		Use:   "crtime COMMAND",
 		Short: "Save and bring back process trees with their clocks right",
 		Long: `crtime saves a running process tree to a directory and brings it back, later,
 after a reboot or on another machine, with its clocks right: no clock reads less

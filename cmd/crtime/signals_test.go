@@ -49,7 +49,7 @@ func TestWaitChildReportsTheStatus(t *testing.T) {
 func TestWaitChildPassesOnAnEarlierSignal(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(&interruption{syscall.SIGTERM})
-	child := startShell(t, "trap 'exit 9' TERM; echo; while :; do sleep 0.01; done")
+	child := startShell(t, "trap 'exit 9' TERM; echo; for i in $(seq 1000); do sleep 0.01; done")
 	if got, err := waitChild(ctx, child.Process.Pid); err != nil || got != 9 {
 		t.Errorf("got %d, %v; want 9", got, err)
 	}
@@ -58,8 +58,9 @@ func TestWaitChildPassesOnAnEarlierSignal(t *testing.T) {
 func TestWaitChildPassesOnALaterSignal(t *testing.T) {
 	ctx, stop := interruptible(t.Context())
 	defer stop()
-	// The child signals its parent, which is this process, as a user would.
-	child := startShell(t, "trap 'exit 9' HUP; echo; while :; do kill -HUP $PPID; sleep 0.05; done")
+	// The child signals its parent, which is this process, as a user would. It
+	// ends by itself, so that it cannot outlive a test that is killed for long.
+	child := startShell(t, "trap 'exit 9' HUP; echo; for i in 1 2 3 4 5 6 7 8 9; do kill -HUP $PPID; sleep 0.2; done")
 	if got, err := waitChild(ctx, child.Process.Pid); err != nil || got != 9 {
 		t.Errorf("got %d, %v; want 9", got, err)
 	}

@@ -24,24 +24,27 @@ const (
 )
 
 // svgStyle is neutral in light and dark surroundings: no background, and colours
-// that follow the reader's.
+// for both. It does without CSS variables, which only browsers know.
 const svgStyle = `<style>
-  svg { color: #1f2328; --shade: #8c959f22; --mute: #59636e; --mono: #0969da; --boot: #bc4c00; }
-  @media (prefers-color-scheme: dark) {
-    svg { color: #f0f6fc; --shade: #8c959f33; --mute: #9198a1; --mono: #4493f8; --boot: #f0883e; }
-  }
-  text { font: 14px system-ui, sans-serif; fill: currentColor; }
+  text { font: 14px system-ui, sans-serif; fill: #1f2328; }
   .title { font-size: 18px; font-weight: 600; }
-  .mute { fill: var(--mute); font-size: 13px; }
+  .mute { fill: #59636e; font-size: 13px; }
   .middle { text-anchor: middle; }
   .end { text-anchor: end; }
   .value { font-family: ui-monospace, monospace; font-size: 13px; }
-  .shade { fill: var(--shade); }
-  .mark { stroke: var(--mute); stroke-width: 1; stroke-dasharray: 2 3; }
-  .axis { stroke: var(--mute); stroke-width: 1.5; fill: none; }
-  .lane0 { stroke: var(--mono); } .lane1 { stroke: var(--boot); }
+  .shade { fill: #8c959f; fill-opacity: 0.15; }
+  .mark { stroke: #818b98; stroke-width: 1; stroke-dasharray: 2 3; }
+  .axis { stroke: #818b98; stroke-width: 1.5; fill: none; }
   .line { fill: none; stroke-width: 2.5; stroke-linecap: round; }
   .gap { stroke-dasharray: 1 6; }
+  .lane0 { stroke: #0969da; }
+  .lane1 { stroke: #bc4c00; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc; }
+    .mute { fill: #9198a1; }
+    .lane0 { stroke: #4493f8; }
+    .lane1 { stroke: #f0883e; }
+  }
 </style>
 `
 

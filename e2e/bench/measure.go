@@ -171,7 +171,7 @@ func (t tool) cycle(ctx context.Context, tree *harness.Tree, images string, outa
 // look fills in what the program saw.
 func (s *Sample) look(b clocklog.Board, dump harness.DumpResult, restored harness.RestoreResult) {
 	s.Jump = b.Outage.Advance(clocklog.Monotonic)
-	s.BoottimeError = b.Outage.Advance(clocklog.Boottime) - b.Outage.Wall()
+	s.BoottimeError = b.Outage.BoottimeError()
 	s.Backward = len(b.Backward())
 	if dump.PID == 0 {
 		return

@@ -14,7 +14,9 @@ import (
 const (
 	boardMagic = 0x4452414f42545243 // "CRTBOARD".
 	resetAt    = 8
-	boardWords = 3 + 5*clockCount
+	// A turn of the loop holds each clock, and REALTIME once more at its end.
+	turnWords  = clockCount + 1
+	boardWords = 3 + 5*turnWords
 
 	// BoardSize is the size of a board in bytes.
 	BoardSize = 8 * boardWords
@@ -51,16 +53,17 @@ func ParseBoard(data []byte) (Board, error) {
 		return Board{}, ErrNotReady
 	}
 	b := Board{Resetting: word(1) != 0, Loops: uint64(word(2))} //nolint:gosec // The ticker stored an unsigned value.
+	const last, least, widest, before, after = 3, 3 + turnWords, 3 + 2*turnWords, 3 + 3*turnWords, 3 + 4*turnWords
 	for c := range clockCount {
-		b.Last[c] = word(3 + c)
-		b.LeastStep[c] = time.Duration(word(3 + clockCount + c))
-		b.Widest[c] = time.Duration(word(3 + 2*clockCount + c))
-		b.Outage.Before.At[c] = word(3 + 3*clockCount + c)
-		b.Outage.After.At[c] = word(3 + 4*clockCount + c)
+		b.Last[c] = word(last + c)
+		b.LeastStep[c] = time.Duration(word(least + c))
+		b.Widest[c] = time.Duration(word(widest + c))
+		b.Outage.Before.At[c] = word(before + c)
+		b.Outage.After.At[c] = word(after + c)
 		b.Outage.Before.Known[c], b.Outage.After.Known[c] = true, true
 	}
-	b.Outage.Before.RealtimeEnd = b.Outage.Before.At[Realtime]
-	b.Outage.After.RealtimeEnd = b.Outage.After.At[Realtime]
+	b.Outage.Before.RealtimeEnd = word(before + clockCount)
+	b.Outage.After.RealtimeEnd = word(after + clockCount)
 	return b, nil
 }
 

@@ -203,9 +203,9 @@ func TestParseBoard(t *testing.T) {
 	copy(data, "CRTBOARD")
 	put := func(word int, v int64) { binary.LittleEndian.PutUint64(data[8*word:], uint64(v)) }
 	put(2, 77)
-	put(3+clockCount+int(Boottime), -5)
-	put(3+3*clockCount+int(Monotonic), 100)
-	put(3+4*clockCount+int(Monotonic), 350)
+	put(3+turnWords+int(Boottime), -5)
+	put(3+3*turnWords+int(Monotonic), 100)
+	put(3+4*turnWords+int(Monotonic), 350)
 	b, err := ParseBoard(data)
 	if err != nil {
 		t.Fatal(err)

@@ -73,6 +73,12 @@ func (s Step) Wall() time.Duration {
 	return time.Duration(s.After.At[Realtime] - s.Before.At[Realtime])
 }
 
+// BoottimeError is how far CLOCK_BOOTTIME is from having advanced as the wall
+// clock did. It goes by the CLOCK_REALTIME that was read right after it.
+func (s Step) BoottimeError() time.Duration {
+	return s.Advance(Boottime) - time.Duration(s.After.RealtimeEnd-s.Before.RealtimeEnd)
+}
+
 // Uncertainty bounds how far any clock's Advance can differ from Wall only
 // because the clocks of a record are not read at one instant.
 func (s Step) Uncertainty() time.Duration {

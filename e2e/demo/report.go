@@ -30,14 +30,9 @@ func report(crtime, criu *subject) string {
 	}
 	fmt.Fprintf(&b, "\nIn words: with crtime CLOCK_MONOTONIC moved by %s over the outage and CLOCK_BOOTTIME\n"+
 		"is off by %s; with plain CRIU they moved by %s and are off by %s.\n",
-		short(crtime.step.Advance(clocklog.Monotonic)), short(crtime.boottimeError().Abs()),
-		short(criu.step.Advance(clocklog.Monotonic)), short(criu.boottimeError().Abs()))
+		short(crtime.step.Advance(clocklog.Monotonic)), short(crtime.step.BoottimeError().Abs()),
+		short(criu.step.Advance(clocklog.Monotonic)), short(criu.step.BoottimeError().Abs()))
 	return b.String()
-}
-
-// boottimeError is how far CLOCK_BOOTTIME is from counting the outage.
-func (s *subject) boottimeError() time.Duration {
-	return s.step.Advance(clocklog.Boottime) - s.step.Wall()
 }
 
 // table shows what the program read last before and first after the outage.
@@ -60,10 +55,10 @@ func (s *subject) verdict(c clocklog.Clock) string {
 	switch {
 	case moved < 0:
 		return "WENT BACK"
-	case c == clocklog.Boottime && s.boottimeError().Abs() < noticeable:
-		return "counted the time away, to within " + short(s.boottimeError().Abs())
+	case c == clocklog.Boottime && s.step.BoottimeError().Abs() < noticeable:
+		return "counted the time away, to within " + short(s.step.BoottimeError().Abs())
 	case c == clocklog.Boottime:
-		return "WRONG by " + short(s.boottimeError().Abs())
+		return "WRONG by " + short(s.step.BoottimeError().Abs())
 	case moved < noticeable, c == clocklog.MonotonicCoarse && moved < coarseStep:
 		return "went on where it stopped"
 	default:

@@ -14,6 +14,7 @@ import (
 func subjectWith(name string, moved map[clocklog.Clock]time.Duration) *subject {
 	s := &subject{name: name}
 	s.step.After.At[clocklog.Realtime] = int64(3 * time.Second)
+	s.step.After.RealtimeEnd = int64(3 * time.Second)
 	for c := range s.step.Before.Known {
 		s.step.Before.Known[c], s.step.After.Known[c] = true, true
 	}
