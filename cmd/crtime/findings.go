@@ -36,7 +36,8 @@ func (f finding) settle(err error, definite ...error) finding {
 	f.Answer, f.Detail = answerUnknown, oneLine(err)
 	for _, d := range definite {
 		if errors.Is(err, d) {
-			f.Answer = answerNo
+			// How says the rest.
+			f.Answer, f.Detail = answerNo, d.Error()
 		}
 	}
 	return f
@@ -126,6 +127,9 @@ func criuFindings(ctx context.Context, path string) []finding {
 		ID: "criu", Name: "CRIU " + criu.Oldest().String() + " or later", Needed: true,
 		For: "collecting and rebuilding processes (engine criu)", How: get,
 	}.settle(err, criu.ErrNotFound, criu.ErrTooOld)
+	if errors.Is(err, criu.ErrTooOld) {
+		present.Detail = oneLine(err) // It says which one was found, and where.
+	}
 	tcp := finding{
 		ID: "tcp", Name: "processes that hold TCP sockets", For: "servers and their clients",
 		How: get + ": older ones are refused by new kernels when they ask a TCP socket for SO_PASSCRED",
