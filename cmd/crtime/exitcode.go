@@ -10,6 +10,7 @@ import (
 	"github.com/crtime/crtime/checkpoint"
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/criu"
+	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/proc"
 	"github.com/crtime/crtime/internal/timens"
@@ -86,6 +87,7 @@ func reasons() []struct {
 		{exitUnsupported, []error{
 			criu.ErrNotFound, criu.ErrTooOld, criu.ErrNoMemoryTracking,
 			errLacking, timens.ErrNotSupported, timens.ErrPrivilege, restore.ErrSeveralNamespaces,
+			engine.ErrUnsupported,
 		}},
 		{exitPromise, []error{errNotKept, restore.ErrWallClock}},
 		{exitTimeout, []error{context.DeadlineExceeded}},

@@ -44,6 +44,9 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 	if (req.TrackMem || req.Parent != "") && !e.Binary.HasFeature(ctx, "mem_dirty_track") {
 		return fmt.Errorf("%w: this kernel was built without CONFIG_MEM_SOFT_DIRTY; dump without --track-mem and --prev-images-dir", ErrNoMemoryTracking)
 	}
+	if err := checkNamespaces(req.PID); err != nil {
+		return err
+	}
 	opts, err := requestOptions(req.Options)
 	if err != nil {
 		return err

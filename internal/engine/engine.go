@@ -12,12 +12,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/timens"
 )
+
+// ErrUnsupported says that an engine cannot represent what a tree consists of.
+// Nothing has been touched.
+var ErrUnsupported = errors.New("the engine cannot do this")
 
 // Options are what a user may ask of a dump and a restore of the same tree.
 // Names follow CRIU's command line. The zero value is the plainest case.
