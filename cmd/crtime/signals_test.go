@@ -60,7 +60,7 @@ func TestWaitChildPassesOnALaterSignal(t *testing.T) {
 	defer stop()
 	// The child signals its parent, which is this process, as a user would. It
 	// ends by itself, so that it cannot outlive a test that is killed for long.
-	child := startShell(t, "trap 'exit 9' HUP; echo; for i in 1 2 3 4 5 6 7 8 9; do kill -HUP $PPID; sleep 0.2; done")
+	child := startShell(t, "trap 'exit 9' TERM; echo; for i in 1 2 3 4 5 6 7 8 9; do kill -TERM $PPID; sleep 0.2; done")
 	if got, err := waitChild(ctx, child.Process.Pid); err != nil || got != 9 {
 		t.Errorf("got %d, %v; want 9", got, err)
 	}

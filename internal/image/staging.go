@@ -154,16 +154,12 @@ func (s *Staging) Commit() (Manifest, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !e.Type().IsRegular() {
-			continue
-		}
-		// An engine may have written with the modes of its own umask.
-		if err := os.Chmod(filepath.Join(s.path, e.Name()), 0o600); err != nil {
-			return nil, fmt.Errorf("make image private: %w", err)
-		}
-		if listed(e.Name()) {
+		if e.Type().IsRegular() && listed(e.Name()) {
 			names = append(names, e.Name())
 		}
+	}
+	if err := s.makePrivate(); err != nil {
+		return nil, err
 	}
 	m, err := Checksums(s.path, names)
 	if err != nil {
@@ -254,8 +250,27 @@ func syncDir(path string) error {
 	return d.Sync()
 }
 
-// Close ends a committed Staging.
-func (s *Staging) Close() error { return s.dir.Close() }
+// makePrivate takes the files from everybody else: an engine writes with the
+// modes of its own umask.
+func (s *Staging) makePrivate() error {
+	entries, err := os.ReadDir(s.path)
+	if err != nil {
+		return fmt.Errorf("make the images private: %w", err)
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if err := os.Chmod(filepath.Join(s.path, e.Name()), 0o600); err != nil {
+			return fmt.Errorf("make the images private: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close ends a committed Staging, after the engine has ended: CRIU still writes
+// its statistics after everything else.
+func (s *Staging) Close() error { return errors.Join(s.makePrivate(), s.dir.Close()) }
 
 // Discard removes everything that was written, a committed directory included:
 // for a dump that failed after Commit. What was an empty directory before is
