@@ -4,12 +4,12 @@ package checkpoint
 
 import (
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/hostclock"
 	"github.com/crtime/crtime/internal/proc"
+	"github.com/crtime/crtime/internal/urgent"
 )
 
 // freeze is what is known about the freeze instant.
@@ -34,17 +34,12 @@ type watcher struct {
 // watch begins to watch the tree below root.
 func watch(root int, clocks *hostclock.Reader) *watcher {
 	w := &watcher{root: root, clocks: clocks, stop: make(chan struct{}), found: make(chan *freeze, 1)}
-	go w.run()
+	go urgent.Do(w.run)
 	return w
 }
 
 // run scans until the tree stands still or result is asked for.
 func (w *watcher) run() {
-	// Scans follow each other without a pause from here on, for the few
-	// milliseconds that an engine needs. A thread of its own keeps them from
-	// waiting behind other goroutines.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	pause := pacer{}
 	var before *proc.Snapshot
 	lastMoving, err := w.clocks.Read()
@@ -104,16 +99,23 @@ func (w *watcher) result() *freeze {
 	return <-w.found
 }
 
-// pacer spaces scans out when freezing takes long, so that a watcher does not
-// take a processor away from an engine that waits for a stuck process.
+// pacer spaces scans out, since the watcher runs before every ordinary thread,
+// the engine's included: it sleeps about as long as it works, and most of the
+// time once freezing takes long, as with a process that is stuck in the kernel.
 type pacer struct{ scans int }
 
-// wait returns at once for the first scans, then after a pause.
+// wait sleeps until the next scan is due.
 func (p *pacer) wait() {
-	const eager = 2000
+	const (
+		eager = 2000
+		short = 40 * time.Microsecond
+		long  = 500 * time.Microsecond
+	)
+	pause := short
 	if p.scans++; p.scans > eager {
-		time.Sleep(500 * time.Microsecond)
+		pause = long
 	}
+	urgent.Sleep(pause)
 }
 
 // confirm checks, with the engine done and the tree still stopped, that what

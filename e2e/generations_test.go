@@ -64,14 +64,15 @@ func TestEndurance(t *testing.T) {
 	}
 	spinner := c.Start(c.Spinner(c.Folder))
 	var worst time.Duration
-	for range cycles {
+	for i := range cycles {
 		c.Check(spinner.ResetBoard(c.Context))
-		cycle(c, spinner, 0)
+		dump, restored := cycle(c, spinner, 0)
 		b, err := spinner.ReadBoard()
 		c.Check(err)
 		worst = max(worst, b.Outage.Advance(clocklog.Monotonic))
 		for _, back := range b.Backward() {
-			t.Fatal(back)
+			t.Fatalf("cycle %d: %v; the dump %+v; the restore %+v; the program's own view %+v",
+				i, back, dump, restored, b)
 		}
 	}
 	t.Logf("%d cycles, nothing backward; the widest jump of CLOCK_MONOTONIC was %v", cycles, worst)

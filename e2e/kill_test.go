@@ -53,9 +53,9 @@ func randomly(r *rand.Rand, most time.Duration) time.Duration {
 
 func newRand(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // Any bits will do.
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // No secret.
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // TestKilledDump kills crtime at random moments of a dump. Whatever the moment,

@@ -18,7 +18,7 @@ import (
 
 // slack is what the tests allow for a machine that does other things as well:
 // for a program to be scheduled, twice.
-const slack = 60 * time.Millisecond
+const slack = 150 * time.Millisecond
 
 // theLab is set once, before the first test; errNoLab says why there is none.
 var (

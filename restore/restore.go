@@ -12,6 +12,7 @@ import (
 	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/hostclock"
 	"github.com/crtime/crtime/internal/timens"
+	"github.com/crtime/crtime/internal/urgent"
 )
 
 // Options say what to restore and how its clocks shall go on. The zero value of
@@ -87,9 +88,12 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 		ImageBytes: im.Bytes,
 	}, engine.RestoreHooks{
 		FixClocks: func(lead clockstate.Nanos) error { return run.fixClocks(ctx, lead) },
-		Built:     func(_ int, tail clockstate.Nanos) error { return run.built(ctx, tail) },
+		Built: func(_ int, tail clockstate.Nanos) (err error) {
+			urgent.Do(func() { err = run.built(ctx, tail) })
+			return err
+		},
 		// Too late to refuse: a cancelled context must not let the tree go early.
-		Release: func() { run.release(context.WithoutCancel(ctx)) },
+		Release: func() { urgent.Do(func() { run.release(context.WithoutCancel(ctx)) }) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("restore from %s: %w", im.Dir, err)

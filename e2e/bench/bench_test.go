@@ -14,8 +14,16 @@ func TestParseSize(t *testing.T) {
 		want int
 		bad  bool
 	}{
-		{"tiny", 0, false}, {"100M", 100, false}, {"1G", 1024, false}, {"64G", 65536, false},
-		{"65G", 0, true}, {"0M", 0, true}, {"", 0, true}, {"100", 0, true}, {"-1M", 0, true}, {"xM", 0, true},
+		{"tiny", 0, false},
+		{"100M", 100, false},
+		{"1G", 1024, false},
+		{"64G", 65536, false},
+		{"65G", 0, true},
+		{"0M", 0, true},
+		{"", 0, true},
+		{"100", 0, true},
+		{"-1M", 0, true},
+		{"xM", 0, true},
 	}
 	for _, test := range tests {
 		got, err := parseSize(test.in)

@@ -125,7 +125,7 @@ func (t tool) sample(ctx context.Context, lab *harness.Lab, sz size, outage time
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, tree.Kill()) }()
+	defer func() { err = errors.Join(err, tree.Kill()) }() //nolint:contextcheck // Also when ctx has ended.
 	if err := tree.WaitRecords(ctx, 1000); err != nil {
 		return s, err
 	}

@@ -48,11 +48,11 @@ func ParseBoard(data []byte) (Board, error) {
 	if len(data) != BoardSize {
 		return Board{}, fmt.Errorf("a board has %d bytes, not %d: %w", BoardSize, len(data), ErrNotReady)
 	}
-	word := func(i int) int64 { return int64(binary.LittleEndian.Uint64(data[8*i:])) } //nolint:gosec // The ticker stored a signed value.
+	word := func(i int) int64 { return int64(binary.LittleEndian.Uint64(data[8*i:])) }
 	if word(0) != boardMagic {
 		return Board{}, ErrNotReady
 	}
-	b := Board{Resetting: word(1) != 0, Loops: uint64(word(2))} //nolint:gosec // The ticker stored an unsigned value.
+	b := Board{Resetting: word(1) != 0, Loops: uint64(word(2))}
 	const last, least, widest, before, after = 3, 3 + turnWords, 3 + 2*turnWords, 3 + 3*turnWords, 3 + 4*turnWords
 	for c := range clockCount {
 		b.Last[c] = word(last + c)
@@ -72,7 +72,7 @@ func (b Board) Backward() []Backward {
 	var found []Backward
 	for _, c := range Shifted() {
 		if b.LeastStep[c] < 0 {
-			found = append(found, Backward{Clock: c, Seq: int64(b.Loops), By: -b.LeastStep[c]}) //nolint:gosec // A count of loops.
+			found = append(found, Backward{Clock: c, Seq: int64(b.Loops), By: -b.LeastStep[c]})
 		}
 	}
 	return found

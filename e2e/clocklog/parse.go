@@ -5,6 +5,7 @@ package clocklog
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -29,7 +30,7 @@ func Parse(r io.Reader) (Log, error) {
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
 		line, err := in.ReadString('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return log, nil
 		}
 		if err != nil {

@@ -145,7 +145,7 @@ func (s *subject) judge(ctx context.Context) error {
 	if err := s.tree.WaitRecords(ctx, 500); err != nil {
 		return err
 	}
-	if err := s.tree.Kill(); err != nil {
+	if err := s.tree.Kill(); err != nil { //nolint:contextcheck // Also when ctx has ended.
 		return err
 	}
 	log, err := s.tree.Log()

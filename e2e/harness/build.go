@@ -36,7 +36,7 @@ func findRoot() (string, error) {
 // build makes everything that the lab runs. bin is the folder it goes to.
 func (l *Lab) build(ctx context.Context) error {
 	bin := filepath.Join(l.Dir, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // Other users run what is in it.
+	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return fmt.Errorf("folder for programs: %w", err)
 	}
 	programs := filepath.Join(l.root, "e2e", "programs")

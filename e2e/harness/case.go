@@ -41,7 +41,7 @@ func (l *Lab) Case(t testing.TB) *Case {
 	folder, err := os.MkdirTemp(l.Dir, "case-*")
 	c.Check(err)
 	// Programs of other users need to come by.
-	c.Check(os.Chmod(folder, 0o755)) //nolint:gosec // See above.
+	c.Check(os.Chmod(folder, 0o755))
 	c.Folder = folder
 	before, err := mounts()
 	c.Check(err)

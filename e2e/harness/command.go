@@ -58,7 +58,7 @@ func run(ctx context.Context, argv []string, env ...string) ([]byte, error) {
 		return nil, fmt.Errorf("output of %s: %w", argv[0], err)
 	}
 	defer closeRemove(stderr)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // The tests' own commands.
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Env = append(os.Environ(), env...)
 	runErr := cmd.Run()
@@ -70,8 +70,7 @@ func run(ctx context.Context, argv []string, env ...string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("output of %s: %w", argv[0], err)
 	}
-	var exit *exec.ExitError
-	if errors.As(runErr, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](runErr); ok {
 		return out, &CommandError{argv, exit.ExitCode(), string(said)}
 	}
 	if runErr != nil {

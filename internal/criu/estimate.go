@@ -4,9 +4,7 @@ package criu
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,9 +30,9 @@ type sample struct {
 	Tail  time.Duration `json:"tail_ns"`  // From leaving the first gate to reaching the second.
 }
 
-// Where the samples are, how many are kept, and how many are consulted.
+// Where the samples are in the state directory, how many are kept, and how many
+// are consulted.
 const (
-	estimatesDir  = "/var/lib/crtime"
 	estimatesFile = "criu-restores.json"
 	keep          = 64
 	consult       = 16
@@ -52,16 +50,9 @@ const (
 // timers that it has armed run already.
 const longestTail = 20 * time.Millisecond
 
-// EnvState names the variable that says where crtime keeps what it has learned.
-const EnvState = "CRTIME_STATE"
-
 // loadEstimates reads what this machine has learned.
 func loadEstimates() *estimates {
-	dir := os.Getenv(EnvState)
-	if dir == "" {
-		dir = estimatesDir
-	}
-	e := &estimates{path: filepath.Join(dir, estimatesFile)}
+	e := &estimates{path: filepath.Join(stateDir(), estimatesFile)}
 	data, err := os.ReadFile(e.path)
 	if err == nil && json.Unmarshal(data, &e.samples) != nil {
 		e.samples = nil
@@ -133,28 +124,8 @@ func (e *estimates) add(s sample) error {
 	if err != nil {
 		return fmt.Errorf("keep the restore's time: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(e.path), 0o700); err != nil {
+	if err := writeState(e.path, data); err != nil {
 		return fmt.Errorf("keep the restore's time: %w", err)
-	}
-	// Readers must never see half a file.
-	tmp, err := os.CreateTemp(filepath.Dir(e.path), estimatesFile+".*")
-	if err != nil {
-		return fmt.Errorf("keep the restore's time: %w", err)
-	}
-	_, writeErr := tmp.Write(data)
-	if err := errors.Join(writeErr, tmp.Close()); err != nil {
-		return errors.Join(err, remove(tmp.Name()))
-	}
-	if err := os.Rename(tmp.Name(), e.path); err != nil {
-		return errors.Join(err, remove(tmp.Name()))
-	}
-	return nil
-}
-
-// remove removes a file that may be gone already.
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return nil
 }

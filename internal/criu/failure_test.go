@@ -67,6 +67,7 @@ func TestParseVersion(t *testing.T) {
 }
 
 func TestFindNothing(t *testing.T) {
+	t.Setenv(EnvState, t.TempDir())
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("CRTIME_CACHE", t.TempDir())
 	t.Setenv(EnvPath, "")
@@ -78,7 +79,31 @@ func TestFindNothing(t *testing.T) {
 	}
 }
 
+func TestKnownVersion(t *testing.T) {
+	t.Setenv(EnvState, t.TempDir())
+	path := filepath.Join(t.TempDir(), "criu")
+	for _, want := range []Version{{4, 2, 0}, {4, 3, 0}} {
+		script := "#!/bin/sh\necho asked >> " + path + ".log\necho Version: " + want.String() + "\n"
+		if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if got, err := knownVersion(t.Context(), path); got != want || err != nil {
+				t.Errorf("got %v, %v; want %v", got, err, want)
+			}
+		}
+	}
+	log, err := os.ReadFile(path + ".log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked := strings.Count(string(log), "asked"); asked != 2 {
+		t.Errorf("asked %d times, want once for each of two versions", asked)
+	}
+}
+
 func TestFindTooOld(t *testing.T) {
+	t.Setenv(EnvState, t.TempDir())
 	old := filepath.Join(t.TempDir(), "criu")
 	if err := os.WriteFile(old, []byte("#!/bin/sh\necho Version: 4.1.1\n"), 0o700); err != nil {
 		t.Fatal(err)

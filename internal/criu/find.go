@@ -98,7 +98,7 @@ func cacheDir() string {
 func Find(ctx context.Context, explicit string) (Binary, error) {
 	var old error
 	for _, path := range Candidates(explicit) {
-		v, err := readVersion(ctx, path)
+		v, err := knownVersion(ctx, path)
 		if err != nil {
 			if givenPath(explicit) != "" {
 				return Binary{}, fmt.Errorf("%w at %s: %w", ErrNotFound, path, err)

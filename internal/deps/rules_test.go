@@ -36,7 +36,7 @@ func rules() []rule {
 		},
 		{
 			From: []string{
-				"internal/timens/...", "internal/hostclock/...", "internal/image/...",
+				"internal/timens/...", "internal/hostclock/...", "internal/image/...", "internal/urgent/...",
 				"internal/proc/...", "internal/engine/...",
 			},
 			Forbid: []string{"checkpoint/...", "restore/...", "cmd/...", "internal/criu/..."},

@@ -38,10 +38,9 @@ func main() {
 	}
 	go p.tickForever(7 * time.Millisecond)
 	p.rearmForever(11 * time.Millisecond)
-	if err := p.printRecords(*interval); err != nil {
-		fmt.Fprintln(os.Stderr, "goticker:", err)
-		os.Exit(1)
-	}
+	err := p.printRecords(*interval)
+	fmt.Fprintln(os.Stderr, "goticker:", err)
+	os.Exit(1)
 }
 
 // acceptForever closes each connection at once: what matters is the listener.
@@ -105,6 +104,7 @@ func (p *printer) check(what string, begin int64, d time.Duration) {
 	}
 }
 
+// printRecords returns only with an error.
 func (p *printer) printRecords(interval time.Duration) error {
 	for n := 0; ; n++ {
 		first := read(unix.CLOCK_REALTIME)
