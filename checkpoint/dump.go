@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/engine"
@@ -34,6 +35,10 @@ type Report struct {
 	Bytes     int64            // Size of all images.
 	Frozen    clockstate.Nanos // From the freeze instant until the tree was released or killed.
 	Duration  clockstate.Nanos // From begin to end.
+	// ClockReader is a thread that stood in the middle of reading a clock each
+	// time the tree was stopped, 0 normally: one reading of its may be wrong by
+	// up to the outage or a second after the restore.
+	ClockReader int
 }
 
 // Dump saves the tree below o.PID into o.ImagesDir. On an error the tree runs on
@@ -51,16 +56,9 @@ func Dump(ctx context.Context, d engine.Dumper, o Options) (*Report, error) {
 	if err := checkTarget(o.PID); err != nil {
 		return nil, err
 	}
-	staging, err := image.Stage(o.ImagesDir)
+	run, err := repeat(ctx, d, o, clocks)
 	if err != nil {
-		return nil, err
-	}
-	run := &dump{Options: o, clocks: clocks, staging: staging, engineName: d.Name()}
-	if err := run.do(ctx, d); err != nil {
-		return nil, errors.Join(fmt.Errorf("dump process %d: %w", o.PID, err), staging.Discard())
-	}
-	if err := staging.Close(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dump process %d: %w", o.PID, err)
 	}
 	end, err := clocks.Read()
 	if err != nil {
@@ -78,7 +76,46 @@ func Dump(ctx context.Context, d engine.Dumper, o Options) (*Report, error) {
 		Bytes:     run.manifest.Bytes(),
 		Frozen:    run.released.Monotonic - run.state.Freeze.Monotonic,
 		Duration:  end.Monotonic - begin.Monotonic,
+
+		ClockReader: run.clockReader,
 	}, nil
+}
+
+// How often a tree is stopped anew to find every thread outside the vdso, and for
+// how long. A program that does nothing but read clocks is outside it in one of
+// three stops; any other one nearly always.
+const (
+	mostStops   = 12
+	longestTime = clockstate.Nanos(3 * time.Second)
+)
+
+// repeat dumps until no thread was stopped in the middle of reading a clock, or
+// the bounds are reached.
+func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.Reader) (*dump, error) {
+	begin, err := clocks.Read()
+	if err != nil {
+		return nil, err
+	}
+	for stop := 1; ; stop++ {
+		now, err := clocks.Read()
+		if err != nil {
+			return nil, err
+		}
+		run := &dump{
+			Options: o, clocks: clocks, engineName: d.Name(),
+			last: stop == mostStops || now.Monotonic-begin.Monotonic > longestTime,
+		}
+		if run.staging, err = image.Stage(o.ImagesDir); err != nil {
+			return nil, err
+		}
+		if err = run.do(ctx, d); err == nil {
+			return run, run.staging.Close()
+		}
+		discardErr := run.staging.Discard()
+		if !errors.Is(err, errClockRead) || discardErr != nil {
+			return nil, errors.Join(err, discardErr)
+		}
+	}
 }
 
 // dump is one dump under way. Its hooks are called by the engine, one after
@@ -86,6 +123,7 @@ func Dump(ctx context.Context, d engine.Dumper, o Options) (*Report, error) {
 type dump struct {
 	Options
 	engineName string
+	last       bool // A thread in the middle of reading a clock is accepted.
 	clocks     *hostclock.Reader
 	staging    *image.Staging
 
@@ -93,6 +131,8 @@ type dump struct {
 	state    *clockstate.State
 	manifest image.Manifest
 	released clockstate.HostReading
+	// clockReader is as in Report.
+	clockReader int
 }
 
 // do runs the engine and commits the images.
@@ -142,6 +182,12 @@ func (d *dump) collected() error {
 	f, err := confirm(d.PID, seen, d.clocks)
 	if err != nil {
 		return err
+	}
+	if f.clockReader != 0 {
+		if !d.last {
+			return fmt.Errorf("%w: thread %d", errClockRead, f.clockReader)
+		}
+		d.clockReader = f.clockReader
 	}
 	if d.state, err = record(d.PID, f, d.engineName); err != nil {
 		return err

@@ -91,6 +91,8 @@ type dumpResult struct {
 	Frozen       clockstate.Nanos        `json:"frozen_ns"`
 	Duration     clockstate.Nanos        `json:"dump_ns"`
 	Bytes        int64                   `json:"bytes"`
+	// ClockReader is a thread that could not be stopped outside a clock read.
+	ClockReader int `json:"clock_reader,omitempty"`
 }
 
 // newDumpResult picks what dumpResult holds.
@@ -106,6 +108,7 @@ func newDumpResult(r *checkpoint.Report) dumpResult {
 		Frozen:       r.Frozen,
 		Duration:     r.Duration,
 		Bytes:        r.Bytes,
+		ClockReader:  r.ClockReader,
 	}
 }
 
@@ -131,6 +134,9 @@ func dumpText(r *checkpoint.Report, runsOn bool) string {
 	fmt.Fprintf(&b, "It stood still for %s, %s. The images take %s.\n", roundTime(r.Frozen), then, bytesText(r.Bytes))
 	if r.State.FreezeSource == clockstate.FreezeConfirmed {
 		b.WriteString("The moment of the freeze was seen late: CLOCK_MONOTONIC will jump forward a little at restore.\n")
+	}
+	if r.ClockReader != 0 {
+		fmt.Fprintf(&b, "Thread %d was reading a clock each time the tree was stopped: that one reading may be wrong after a restore.\n", r.ClockReader)
 	}
 	return b.String()
 }
