@@ -21,6 +21,7 @@ type RequestError struct {
 	Message string        // CRIU's first error; may be empty.
 	Lines   []string      // The errors that stand in CRIU's log.
 	Hint    string        // What a user can do; may be empty.
+	Cause   error         // Why the conversation itself ended; nil if CRIU answered.
 }
 
 // Error implements error.
@@ -44,12 +45,16 @@ func (f *RequestError) Error() string {
 	return b.String()
 }
 
-// Unwrap makes errors.Is find CRIU's error number.
-func (f *RequestError) Unwrap() error {
-	if f.Errno == 0 {
-		return nil
+// Unwrap makes errors.Is find CRIU's error number and the cause.
+func (f *RequestError) Unwrap() []error {
+	var errs []error
+	if f.Errno != 0 {
+		errs = append(errs, f.Errno)
 	}
-	return f.Errno
+	if f.Cause != nil {
+		errs = append(errs, f.Cause)
+	}
+	return errs
 }
 
 // outcome turns the end of a conversation into an error, or none. The log is
@@ -66,7 +71,7 @@ func outcome(op string, resp *rpc.CriuResp, err error, logPath string) error {
 	f := &RequestError{Op: op, Errno: syscall.Errno(max(resp.GetCrErrno(), 0)), Lines: logErrors(logPath)}
 	switch message := messageOf(resp.GetCrErrmsg()); {
 	case err != nil:
-		f.Message = err.Error()
+		f.Message, f.Cause = err.Error(), err
 	case message != "":
 		f.Message = message
 	case len(f.Lines) > 0:

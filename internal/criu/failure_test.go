@@ -36,6 +36,10 @@ func TestOutcome(t *testing.T) {
 	if err := outcome("dump", &rpc.CriuResp{Success: proto.Bool(true)}, nil, log); err != nil {
 		t.Errorf("success: %v", err)
 	}
+	hangUp := errors.New("criu hung up")
+	if err := outcome("dump", nil, hangUp, log); !errors.Is(err, hangUp) {
+		t.Errorf("the cause is lost: %v", err)
+	}
 	refusal := errors.New("we refused")
 	if err := outcome("dump", resp, refusal, log); !errors.Is(err, refusal) {
 		t.Errorf("our own refusal is lost: %v", err)

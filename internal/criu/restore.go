@@ -52,7 +52,15 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	opts.RstSibling = proto.Bool(os.Getpid() != 1)
 
 	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.ImageBytes}
-	resp, err := run.converse(ctx, e, req.Namespace, opts)
+	talk, swrk, err := run.start(e, req.Namespace)
+	if err != nil {
+		return engine.Restored{}, err
+	}
+	resp, err := talk.call(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_RESTORE.Enum(), Opts: opts}, run.notify)
+	talk.close()
+	if _, waitErr := swrk.Wait(); waitErr != nil {
+		e.log().Debug("criu swrk ended", zap.Error(waitErr))
+	}
 	if err := outcome("restore", resp, err, logPath); err != nil {
 		run.reap(resp)
 		return engine.Restored{}, err
@@ -75,39 +83,27 @@ type restoring struct {
 	root                        int // As notifications told it; 0: not yet.
 }
 
-// converse starts CRIU in the namespace and talks to it until it ends.
-func (r *restoring) converse(ctx context.Context, e *Engine, ns *timens.Holder, opts *rpc.CriuOpts) (*rpc.CriuResp, error) {
+// start fixes the clocks and starts CRIU in the namespace.
+func (r *restoring) start(e *Engine, ns *timens.Holder) (*conversation, *timens.Process, error) {
 	talk, theirs, err := newConversation()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer talk.close()
 	defer theirs.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
 	r.fixed = time.Now()
 	if err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.bytes))); err != nil {
-		return nil, err
+		return nil, nil, errors.Join(err, talk.close())
 	}
 	swrk, err := ns.Exec(timens.Command{
 		Path:  e.Binary.Path,
 		Args:  []string{e.Binary.Path, "swrk", "3"},
 		Env:   os.Environ(),
-		Files: []*os.File{null, null, os.Stderr, theirs},
+		Files: []*os.File{nil, nil, os.Stderr, theirs},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("start criu in the new time namespace: %w", err)
+		return nil, nil, errors.Join(fmt.Errorf("start criu in the new time namespace: %w", err), talk.close())
 	}
-	theirs.Close()
-	resp, err := talk.call(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_RESTORE.Enum(), Opts: opts}, r.notify)
-	talk.close()
-	if _, waitErr := swrk.Wait(); waitErr != nil {
-		e.log().Debug("criu swrk ended", zap.Error(waitErr))
-	}
-	return resp, err
+	return talk, swrk, nil
 }
 
 // notify answers one notification.
