@@ -86,7 +86,7 @@ deps: ## Install the Debian packages that the tests need, if any is missing.
 install: build ## Install the binary, man pages and completions. DESTDIR, PREFIX.
 	install -d '$(bindir)' '$(mandir)' '$(bashdir)' '$(zshdir)' '$(fishdir)'
 	install -m 755 bin/crtime '$(bindir)/crtime'
-	rm -rf bin/man && mkdir -p bin/man && bin/crtime gen-man bin/man
+	rm -rf bin/man && mkdir -p bin/man && $(GO) test ./cmd/crtime -run '^TestManualPages$$' -count=1 -args -man '$(CURDIR)/bin/man'
 	install -m 644 bin/man/*.1 '$(mandir)'
 	bin/crtime completion bash >'$(bashdir)/crtime'
 	bin/crtime completion zsh >'$(zshdir)/_crtime'

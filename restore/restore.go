@@ -85,6 +85,7 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 		Options:    o.Options,
 		ImagesDir:  im.Dir,
 		Namespace:  holder,
+		RootPID:    rootPID(im.State),
 		ImageBytes: im.Bytes,
 	}, engine.RestoreHooks{
 		FixClocks: func(lead clockstate.Nanos) error { return run.fixClocks(ctx, lead) },
@@ -99,6 +100,17 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 		return nil, fmt.Errorf("restore from %s: %w", im.Dir, err)
 	}
 	return run.report(done, r.Name(), begin)
+}
+
+// rootPID is the number that the tree's root gets in our pid namespace, or 0 if
+// it brings a pid namespace along.
+func rootPID(s *clockstate.State) int {
+	for _, p := range s.Processes {
+		if p.OuterPID == s.RootPID && p.PID == p.OuterPID {
+			return int(p.PID)
+		}
+	}
+	return 0
 }
 
 // checkNamespaces refuses a tree that needs more than one time namespace: no

@@ -76,7 +76,6 @@ func addCommands(root *cobra.Command, env *environment) {
 		{groupLook, newCheckCommand(env)},
 		{groupOther, newExecCommand(env)},
 		{groupOther, newVersionCommand(env)},
-		{groupOther, newGenManCommand(env)},
 	} {
 		c.cmd.GroupID = c.group
 		c.cmd.RunE = env.started(c.cmd.RunE)

@@ -51,7 +51,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	// init of a pid namespace we cannot have siblings, and inherit it anyway.
 	opts.RstSibling = proto.Bool(os.Getpid() != 1)
 
-	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.ImageBytes}
+	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.ImageBytes, root: req.RootPID}
 	talk, swrk, err := run.start(e, req.Namespace)
 	if err != nil {
 		return engine.Restored{}, err
@@ -80,7 +80,7 @@ type restoring struct {
 	// When the clocks were fixed, the tree was complete, the first gate was left
 	// and the second was reached.
 	fixed, built, opened, ready time.Time
-	root                        int // As notifications told it; 0: not yet.
+	root                        int // As the request or notifications told it; 0: not known yet.
 }
 
 // start fixes the clocks and starts CRIU in the namespace.

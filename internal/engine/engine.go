@@ -80,6 +80,9 @@ type RestoreRequest struct {
 
 	ImagesDir string         // Directory to read from. It is never changed.
 	Namespace *timens.Holder // The tree's new time namespace, its offsets not written yet.
+	// RootPID is the number that the tree's root will have in the caller's pid
+	// namespace; 0: not known, because it comes back in one of its own.
+	RootPID int
 	// ImageBytes is the size of all images, from which an engine estimates how
 	// long it will take.
 	ImageBytes int64
