@@ -7,7 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
+
+	"github.com/checkpoint-restore/go-criu/v7/crit"
+	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 
 	"github.com/crtime/crtime/internal/proc"
 )
@@ -17,15 +22,20 @@ import (
 // The kernel's vdso computes a clock in user space from two parts: what the host
 // has, and the time namespace's offset. A thread that is stopped between the two
 // holds one part of the old namespace, and adds the other of the new one after
-// the restore: one reading that is wrong, and the next one steps back from it.
-// Observed: 75 ms and 904 ms, in one of some hundred restores of a program that
-// does nothing but read clocks. An engine that drives the threads itself can
+// the restore: one reading that is wrong, and the next one steps back from it, by
+// up to the outage. Observed: 55 to 904 ms, in one of some hundred restores of a
+// program that does nothing but read clocks. An engine that drives the threads itself can
 // step them out; CRIU cannot, so the tree is let go and stopped again.
 var errClockRead = errors.New("a thread was stopped in the middle of reading a clock")
 
-// clockReader returns a thread of a stopped tree that stands in the vdso, 0 if
-// there is none. It must be asked before an engine runs anything in the tree.
-func clockReader(s *proc.Snapshot) (int, error) {
+// clockReader returns a thread of a tree that was stopped while it stood in the
+// vdso, 0 if there is none. images holds the registers with which the engine
+// stopped each thread. Nothing else tells: while an engine is at work a thread's
+// own registers may be the engine's.
+//
+// A thread whose signal handler interrupted the vdso is not seen.
+func clockReader(s *proc.Snapshot, images string) (int, error) {
+	var vdsos []span
 	for _, task := range s.Tasks {
 		if task.Zombie {
 			continue
@@ -34,48 +44,68 @@ func clockReader(s *proc.Snapshot) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		from, to, ok := vdsoRange(maps)
-		if !ok {
-			continue
+		if vdso, ok := vdsoRange(maps); ok {
+			vdsos = append(vdsos, vdso)
 		}
-		for _, tid := range task.Threads {
-			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", task.PID, tid))
-			if err != nil {
-				return 0, err
-			}
-			if pc, ok := programCounter(line); ok && from <= pc && pc < to {
-				return tid, nil
+	}
+	cores, err := filepath.Glob(filepath.Join(images, "core-*.img"))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range cores {
+		pc, err := programCounter(path)
+		if err != nil {
+			return 0, err
+		}
+		for _, vdso := range vdsos {
+			if vdso.from <= pc && pc < vdso.to {
+				// A thread of a tree with a pid namespace of its own is
+				// named as it is called there.
+				name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "core-"), ".img")
+				return strconv.Atoi(name)
 			}
 		}
 	}
 	return 0, nil
 }
 
+// span is a range of addresses, to not included.
+type span struct{ from, to uint64 }
+
 // vdsoRange finds the vdso in the text of /proc/PID/maps.
-func vdsoRange(maps []byte) (from, to uint64, ok bool) {
+func vdsoRange(maps []byte) (span, bool) {
 	for line := range bytes.Lines(maps) {
 		if !bytes.HasSuffix(bytes.TrimSpace(line), []byte("[vdso]")) {
 			continue
 		}
-		span, _, _ := bytes.Cut(line, []byte(" "))
-		low, high, found := bytes.Cut(span, []byte("-"))
+		addresses, _, _ := bytes.Cut(line, []byte(" "))
+		low, high, found := bytes.Cut(addresses, []byte("-"))
 		if !found {
-			return 0, 0, false
+			return span{}, false
 		}
 		from, errFrom := strconv.ParseUint(string(low), 16, 64)
 		to, errTo := strconv.ParseUint(string(high), 16, 64)
-		return from, to, errFrom == nil && errTo == nil
+		return span{from, to}, errFrom == nil && errTo == nil
 	}
-	return 0, 0, false
+	return span{}, false
 }
 
-// programCounter takes the last field of /proc/PID/task/TID/syscall, which has
-// it for every thread that does not run; see proc_pid_syscall(5).
-func programCounter(line []byte) (uint64, bool) {
-	fields := bytes.Fields(line)
-	if len(fields) < 3 {
-		return 0, false
+// programCounter reads a thread's program counter from its core image; 0 for a
+// zombie, which has none.
+func programCounter(path string) (uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
 	}
-	pc, err := strconv.ParseUint(string(bytes.TrimPrefix(fields[len(fields)-1], []byte("0x"))), 16, 64)
-	return pc, err == nil
+	defer f.Close()
+	img, err := crit.New(f, nil, "", false, false).Decode(&criucore.CoreEntry{})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, e := range img.Entries {
+		if core, ok := e.Message.(*criucore.CoreEntry); ok {
+			return core.GetThreadInfo().GetGpregs().GetIp() + core.GetTiAarch64().GetGpregs().GetPc(), nil
+		}
+	}
+	return 0, fmt.Errorf("%s: there is no entry in it", path)
 }

@@ -3,11 +3,16 @@
 package checkpoint
 
 import (
+	"encoding/binary"
+	"fmt"
 	"os"
-	"runtime"
+	"path/filepath"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	corex86 "github.com/checkpoint-restore/go-criu/v7/crit/images/core-x86"
+	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/crtime/crtime/internal/proc"
 )
@@ -15,62 +20,94 @@ import (
 func TestVDSORange(t *testing.T) {
 	const maps = "7ffd0000-7ffd4000 r--p 00000000 00:00 0                          [vvar]\n" +
 		"7ffd4000-7ffd6000 r-xp 00000000 00:00 0                          [vdso]\n"
-	if from, to, ok := vdsoRange([]byte(maps)); from != 0x7ffd4000 || to != 0x7ffd6000 || !ok {
-		t.Errorf("got %x-%x, %v", from, to, ok)
+	if got, ok := vdsoRange([]byte(maps)); got != (span{0x7ffd4000, 0x7ffd6000}) || !ok {
+		t.Errorf("got %x, %v", got, ok)
 	}
 	for _, text := range []string{"", "x [vdso]\n", "1-g r [vdso]", "1000-2000 r-xp 0 0:0 0 /lib/libc.so\n"} {
-		if from, to, ok := vdsoRange([]byte(text)); ok {
-			t.Errorf("%q: got %x-%x", text, from, to)
+		if got, ok := vdsoRange([]byte(text)); ok {
+			t.Errorf("%q: got %x", text, got)
 		}
 	}
 	own, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if from, to, ok := vdsoRange(own); !ok || from >= to {
-		t.Errorf("this process: %x-%x, %v", from, to, ok)
+	if got, ok := vdsoRange(own); !ok || got.from >= got.to {
+		t.Errorf("this process: %x, %v", got, ok)
 	}
 }
 
-func TestProgramCounter(t *testing.T) {
-	tests := []struct {
-		line string
-		want uint64
-		ok   bool
-	}{
-		{"running\n", 0, false},
-		{"-1 0x7ffd12 0x7f34ab\n", 0x7f34ab, true},
-		{"230 0x0 0x0 0x7ffd 0x7ffd 0x0 0x5 0x7ffd12 0x7f34ab\n", 0x7f34ab, true},
-		{"-1 0x1 zzz\n", 0, false},
-		{"", 0, false},
+// writeCore writes the core image of a thread that stands at pc.
+func writeCore(t *testing.T, dir string, tid int, pc uint64) {
+	t.Helper()
+	core := &criucore.CoreEntry{
+		Mtype:      criucore.CoreEntry_X86_64.Enum(),
+		ThreadInfo: &corex86.ThreadInfoX86{Gpregs: &corex86.UserX86RegsEntry{Ip: proto.Uint64(pc)}},
 	}
-	for _, tt := range tests {
-		if got, ok := programCounter([]byte(tt.line)); got != tt.want || ok != tt.ok {
-			t.Errorf("%q: got %x, %v", tt.line, got, ok)
+	fillRequired(core.ProtoReflect())
+	data, err := proto.Marshal(core)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The two magic numbers of a core image, then its length.
+	out := binary.LittleEndian.AppendUint32(nil, 0x54564319)
+	out = binary.LittleEndian.AppendUint32(out, 0x55053847)
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(data)))
+	name := filepath.Join(dir, fmt.Sprintf("core-%d.img", tid))
+	if err := os.WriteFile(name, append(out, data...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fillRequired sets every required field that is not set to its zero value.
+func fillRequired(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		required := f.Cardinality() == protoreflect.Required
+		switch {
+		case f.Message() != nil && !f.IsList() && (required || m.Has(f)):
+			fillRequired(m.Mutable(f).Message())
+		case required && !m.Has(f):
+			m.Set(f, f.Default())
 		}
 	}
 }
 
-func TestClockReaderOfSleeper(t *testing.T) {
-	pid := startSleep(t).Process.Pid
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.PtraceSeize(pid); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.PtraceDetach(pid)
-	if err := unix.PtraceInterrupt(pid); err != nil {
-		t.Fatal(err)
-	}
-	var status unix.WaitStatus
-	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
-		t.Fatal(err)
-	}
-	s, err := proc.Scan(pid)
+func TestClockReader(t *testing.T) {
+	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tid, err := clockReader(s); tid != 0 || err != nil {
-		t.Errorf("a process in a system call: got thread %d, %v", tid, err)
+	vdso, ok := vdsoRange(maps)
+	if !ok {
+		t.Fatal("this process has no vdso")
+	}
+	tree := &proc.Snapshot{Tasks: []proc.Task{{PID: os.Getpid()}, {PID: 1 << 30, Zombie: true}}}
+	for _, tt := range []struct {
+		name string
+		pc   uint64
+		want int
+	}{
+		{"before it", vdso.from - 1, 0},
+		{"at its begin", vdso.from, 4242},
+		{"at its end", vdso.to - 1, 4242},
+		{"behind it", vdso.to, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeCore(t, dir, 17, 0x1000)
+			writeCore(t, dir, 4242, tt.pc)
+			if tid, err := clockReader(tree, dir); tid != tt.want || err != nil {
+				t.Errorf("got thread %d, %v; want %d", tid, err, tt.want)
+			}
+		})
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "core-1.img"), []byte("no image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := clockReader(tree, dir); err == nil {
+		t.Error("an image that cannot be read was accepted")
 	}
 }

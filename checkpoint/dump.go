@@ -183,11 +183,11 @@ func (d *dump) collected() error {
 	if err != nil {
 		return err
 	}
-	if f.clockReader != 0 {
-		if !d.last {
-			return fmt.Errorf("%w: thread %d", errClockRead, f.clockReader)
-		}
-		d.clockReader = f.clockReader
+	if d.clockReader, err = clockReader(f.snapshot, d.staging.Path()); err != nil {
+		return fmt.Errorf("see where each thread was stopped: %w", err)
+	}
+	if d.clockReader != 0 && !d.last {
+		return fmt.Errorf("%w: thread %d", errClockRead, d.clockReader)
 	}
 	if d.state, err = record(d.PID, f, d.engineName); err != nil {
 		return err

@@ -19,8 +19,6 @@ type freeze struct {
 	snapshot *proc.Snapshot
 	// window is how much later than the last thread's stop the reading can be.
 	window clockstate.Nanos
-	// clockReader is a thread that was stopped while it read a clock; 0: none.
-	clockReader int
 }
 
 // watcher looks for the freeze instant while an engine stops the tree: CRIU
@@ -87,17 +85,12 @@ func (w *watcher) record(s *proc.Snapshot, lastMoving clockstate.HostReading) *f
 	if err != nil {
 		return nil
 	}
-	f := &freeze{
+	return &freeze{
 		reading:  r,
 		source:   clockstate.FreezeWatched,
 		snapshot: s,
 		window:   r.Monotonic - lastMoving.Monotonic,
 	}
-	if f.clockReader, err = clockReader(s); err != nil {
-		// A thread that cannot be asked is one that is gone, as confirm will see.
-		f.clockReader = 0
-	}
-	return f
 }
 
 // result ends the watch and returns what it found, or nil.

@@ -34,9 +34,12 @@ const (
 	// FreezeImported: taken from the time image of a CRIU dump, which holds
 	// MONOTONIC and BOOTTIME only.
 	FreezeImported
+	// FreezeStopped: the engine stopped every thread itself, and the clocks were
+	// read right after the last one.
+	FreezeStopped
 )
 
-func freezeSourceNames() []string { return []string{"", "watched", "confirmed", "imported"} }
+func freezeSourceNames() []string { return []string{"", "watched", "confirmed", "imported", "stopped"} }
 
 // String returns a word such as "watched".
 func (f FreezeSource) String() string {

@@ -49,7 +49,7 @@ func (s *State) checkHead() error {
 	if s.Format != (Version{}) && s.Format.Major != current.Major {
 		return fmt.Errorf("%w: format %d.%d does not exist", ErrInvalid, s.Format.Major, s.Format.Minor)
 	}
-	if s.FreezeSource < FreezeWatched || s.FreezeSource > FreezeImported {
+	if s.FreezeSource < FreezeWatched || s.FreezeSource > FreezeStopped {
 		return fmt.Errorf("%w: freeze source %d is not known", ErrInvalid, s.FreezeSource)
 	}
 	if s.FreezeWindow < 0 {

@@ -58,7 +58,7 @@ func (p *Plan) warn() {
 		p.addWarning(WarnUnsynchronised, "The outage is measured by wall clocks and %s.", out.Note)
 	}
 	switch p.State.FreezeSource {
-	case FreezeWatched:
+	case FreezeWatched, FreezeStopped:
 		// As it should be.
 	case FreezeConfirmed:
 		p.addWarning(WarnFreezeLate, "The clocks were read when the dump was complete, %s: CLOCK_MONOTONIC jumps forward by that much.",

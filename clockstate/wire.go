@@ -72,7 +72,7 @@ func fromWire(w *crtimev1.ClockState) *State {
 // freezeSourceFromWire maps numbers that this version does not know to 0, which
 // is not valid, rather than to whatever their low bits happen to mean.
 func freezeSourceFromWire(f crtimev1.FreezeSource) FreezeSource {
-	if f < 0 || f > crtimev1.FreezeSource(FreezeImported) {
+	if f < 0 || f > crtimev1.FreezeSource(FreezeStopped) {
 		return 0
 	}
 	return FreezeSource(f)

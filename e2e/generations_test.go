@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"strconv"
 	"testing"
@@ -62,6 +63,10 @@ func TestEndurance(t *testing.T) {
 		cycles, err = strconv.Atoi(given)
 		c.Check(err)
 	}
+	// More than a test's usual time, when more cycles than usual are asked for.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+time.Duration(cycles)*2*time.Second)
+	defer cancel()
+	c.Context = ctx
 	spinner := c.Start(c.Spinner(c.Folder))
 	var worst time.Duration
 	for i := range cycles {

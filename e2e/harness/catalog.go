@@ -54,7 +54,11 @@ func (l *Lab) python(name string, args ...string) (Program, error) {
 // Node is a ticker on node's event loop.
 func (l *Lab) Node() (Program, error) {
 	path, err := find("node", "nodejs")
-	return Program{Name: "node", Argv: []string{path, l.program("node", "ticker.js")}}, err
+	return Program{
+		Name: "node", Argv: []string{path, l.program("node", "ticker.js")},
+		// Debian 13's node uses io_uring otherwise, which CRIU refuses.
+		Env: []string{"UV_USE_IO_URING=0"},
+	}, err
 }
 
 // Java is a ticker on a Java virtual machine, compiled from its source at

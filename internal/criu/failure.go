@@ -136,6 +136,10 @@ func hints() []advice {
 			"It holds an MPTCP socket, which CRIU does not support. Go servers listen with MPTCP by default: start it with GODEBUG=multipathtcp=0.",
 		},
 		{
+			regexp.MustCompile(`io_uring`),
+			"It uses io_uring, which CRIU does not support. Some node versions do so for files: start those with UV_USE_IO_URING=0.",
+		},
+		{
 			regexp.MustCompile(`Can't get rlimit`),
 			"Reading the limits of another user's process needs CAP_SYS_RESOURCE, which crtime does not have here: run crtime with it, or the program as crtime's own user.",
 		},

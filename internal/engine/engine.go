@@ -13,6 +13,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -115,4 +116,17 @@ type Restorer interface {
 	// Restore rebuilds a tree. On an error nothing of it is left. The root
 	// becomes a child of the calling process.
 	Restore(ctx context.Context, req RestoreRequest, hooks RestoreHooks) (Restored, error)
+}
+
+// Obstacle is something in a running tree that an engine cannot represent.
+type Obstacle struct {
+	PID  int    // Process that holds it.
+	Comm string // Its name.
+	What string // The object, such as "TCP socket (descriptor 3)".
+	Why  string // Why not, and what the user can do.
+}
+
+// String says it in one sentence.
+func (o Obstacle) String() string {
+	return fmt.Sprintf("process %d (%s) has a %s: %s", o.PID, o.Comm, o.What, o.Why)
 }

@@ -49,6 +49,8 @@ const (
 	FreezeSource_FREEZE_SOURCE_CONFIRMED FreezeSource = 2
 	// Taken from the time image of a CRIU dump.
 	FreezeSource_FREEZE_SOURCE_IMPORTED FreezeSource = 3
+	// Read by the engine that stopped the tree, right after its last thread stopped.
+	FreezeSource_FREEZE_SOURCE_STOPPED FreezeSource = 4
 )
 
 // Enum value maps for FreezeSource.
@@ -58,12 +60,14 @@ var (
 		1: "FREEZE_SOURCE_WATCHED",
 		2: "FREEZE_SOURCE_CONFIRMED",
 		3: "FREEZE_SOURCE_IMPORTED",
+		4: "FREEZE_SOURCE_STOPPED",
 	}
 	FreezeSource_value = map[string]int32{
 		"FREEZE_SOURCE_UNSPECIFIED": 0,
 		"FREEZE_SOURCE_WATCHED":     1,
 		"FREEZE_SOURCE_CONFIRMED":   2,
 		"FREEZE_SOURCE_IMPORTED":    3,
+		"FREEZE_SOURCE_STOPPED":     4,
 	}
 )
 
@@ -974,12 +978,13 @@ const file_crtime_v1_clockstate_proto_rawDesc = "" +
 	"namespaces\x120\n" +
 	"\tprocesses\x18\t \x03(\v2\x12.crtime.v1.ProcessR\tprocesses\x12\x16\n" +
 	"\x06engine\x18\n" +
-	" \x01(\tR\x06engine*\x81\x01\n" +
+	" \x01(\tR\x06engine*\x9c\x01\n" +
 	"\fFreezeSource\x12\x1d\n" +
 	"\x19FREEZE_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FREEZE_SOURCE_WATCHED\x10\x01\x12\x1b\n" +
 	"\x17FREEZE_SOURCE_CONFIRMED\x10\x02\x12\x1a\n" +
-	"\x16FREEZE_SOURCE_IMPORTED\x10\x03B3Z1github.com/crtime/crtime/proto/crtime/v1;crtimev1b\x06proto3"
+	"\x16FREEZE_SOURCE_IMPORTED\x10\x03\x12\x19\n" +
+	"\x15FREEZE_SOURCE_STOPPED\x10\x04B3Z1github.com/crtime/crtime/proto/crtime/v1;crtimev1b\x06proto3"
 
 var (
 	file_crtime_v1_clockstate_proto_rawDescOnce sync.Once
