@@ -128,6 +128,7 @@ type dump struct {
 	staging    *image.Staging
 
 	watcher  *watcher
+	seen     *freeze // nil: the freeze instant is not known yet.
 	state    *clockstate.State
 	manifest image.Manifest
 	released clockstate.HostReading
@@ -145,7 +146,9 @@ func (d *dump) do(ctx context.Context, e engine.Dumper) error {
 		TrackMem:     d.TrackMem,
 		Parent:       parentFrom(d.staging, d.PrevImages),
 	}
-	err := e.Dump(ctx, req, engine.DumpHooks{Freezing: d.freezing, Collected: d.collected})
+	err := e.Dump(ctx, req, engine.DumpHooks{
+		Freezing: d.freezing, Frozen: d.frozen, Collected: d.collected,
+	})
 	if d.watcher != nil {
 		// An engine that failed in between never called collected.
 		d.watcher.result()
@@ -171,15 +174,20 @@ func (d *dump) freezing() error {
 	return nil
 }
 
+// frozen reads the clocks of a tree that the engine has just stopped.
+func (d *dump) frozen() (err error) {
+	d.seen, err = stoppedNow(d.PID, d.clocks)
+	return err
+}
+
 // collected records the clocks. For a tree that is about to be killed it also
 // commits, so that at every instant there is either the tree or its images.
 func (d *dump) collected() error {
-	var seen *freeze
 	if d.watcher != nil {
-		seen = d.watcher.result()
+		d.seen = d.watcher.result()
 		d.watcher = nil
 	}
-	f, err := confirm(d.PID, seen, d.clocks)
+	f, err := confirm(d.PID, d.seen, d.clocks)
 	if err != nil {
 		return err
 	}

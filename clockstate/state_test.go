@@ -92,7 +92,7 @@ func TestValidate(t *testing.T) {
 		{name: "newer major", change: func(s *clockstate.State) { s.Format.Major = 2 }, err: clockstate.ErrNewer, says: "format 2.0"},
 		{name: "format 0.1", change: func(s *clockstate.State) { s.Format.Minor = 1 }, err: clockstate.ErrInvalid, says: "format 0.1"},
 		{name: "no freeze source", change: func(s *clockstate.State) { s.FreezeSource = 0 }, err: clockstate.ErrInvalid, says: "freeze source"},
-		{name: "unknown freeze source", change: func(s *clockstate.State) { s.FreezeSource = 4 }, err: clockstate.ErrInvalid, says: "freeze source"},
+		{name: "unknown freeze source", change: func(s *clockstate.State) { s.FreezeSource = 5 }, err: clockstate.ErrInvalid, says: "freeze source"},
 		{name: "negative freeze window", change: func(s *clockstate.State) { s.FreezeWindow = -1 }, err: clockstate.ErrInvalid, says: "freeze window"},
 		{name: "two boots", change: func(s *clockstate.State) { s.Host.BootID = "other" }, err: clockstate.ErrInvalid, says: "boot"},
 		{name: "tool version not text", change: func(s *clockstate.State) { s.ToolVersion = "\xff" }, err: clockstate.ErrInvalid, says: "UTF-8"},

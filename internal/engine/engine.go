@@ -58,8 +58,12 @@ type DumpRequest struct {
 // DumpHooks are the moments of a dump. An error from any of them ends the dump,
 // and the engine lets the tree run on as it was.
 type DumpHooks struct {
-	// Freezing is called when the engine is about to stop the tree.
+	// Freezing is called when an engine that cannot call Frozen is about to
+	// stop the tree.
 	Freezing func() error
+	// Frozen is called by an engine that stops the tree itself, as soon as the
+	// last thread has stopped.
+	Frozen func() error
 	// Collected is called when everything has been written and every thread is
 	// still stopped. When it returns nil the tree is killed, or let go.
 	Collected func() error
