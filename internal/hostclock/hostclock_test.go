@@ -193,6 +193,49 @@ func TestSampleTickCancelled(t *testing.T) {
 	}
 }
 
+// TestWatchTick checks that the tick seen from afar, and the closer look at the
+// next one, agree with what spinning finds.
+func TestWatchTick(t *testing.T) {
+	r := newReader(t)
+	w := r.WatchTick(t.Context())
+	defer w.Stop()
+	first, err := w.Tick(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-w.done
+	second, err := w.Tick(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spun, err := r.SampleTick(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("from afar %+v, closely %+v, spinning %+v", first, second, spun)
+	if first.Edge == 0 || second.Edge < first.Edge || second.Lag > first.Lag {
+		t.Errorf("from afar %+v, then closely %+v", first, second)
+	}
+	for _, tick := range []clockstate.Tick{first, second} {
+		if tick.Period != spun.Period || tick.Lag < 0 || tick.Lag > 2*tick.Period {
+			t.Errorf("%+v, while spinning found %+v", tick, spun)
+		}
+	}
+}
+
+func TestWatchTickStopped(t *testing.T) {
+	r := newReader(t)
+	w := r.WatchTick(t.Context())
+	w.Stop()
+	w.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// Whatever was seen until then, it does not block.
+	if _, err := w.Tick(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestWaitUntil(t *testing.T) {
 	r := newReader(t)
 	var late []clockstate.Nanos

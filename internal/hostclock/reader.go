@@ -82,6 +82,16 @@ func (r *Reader) Read() (clockstate.HostReading, error) {
 	return r.reading(&best)
 }
 
+// Glance is Read with one attempt, for a moment at which each microsecond counts. Its
+// Width is what it happens to be.
+func (r *Reader) Glance() (clockstate.HostReading, error) {
+	var s sample
+	if err := s.take(); err != nil {
+		return clockstate.HostReading{}, err
+	}
+	return r.reading(&s)
+}
+
 // narrowest takes up to n samples, until one is as narrow as enough, and returns
 // the narrowest.
 func narrowest(n int, enough clockstate.Nanos) (sample, error) {

@@ -56,12 +56,12 @@ func (r *Reader) SampleTick(ctx context.Context) (clockstate.Tick, error) {
 // nextEdge spins until COARSE changes. It returns this process's MONOTONIC right
 // after, and how far COARSE is behind; 0 if there was no change until deadline.
 func nextEdge(ctx context.Context, deadline clockstate.Nanos) (edge, lag clockstate.Nanos, err error) {
-	before, err := gettime(unix.CLOCK_MONOTONIC_COARSE)
+	before, err := gettime(coarseClock)
 	if err != nil {
 		return 0, 0, err
 	}
 	for i := 1; ; i++ {
-		coarse, err := gettime(unix.CLOCK_MONOTONIC_COARSE)
+		coarse, err := gettime(coarseClock)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -79,6 +79,9 @@ func nextEdge(ctx context.Context, deadline clockstate.Nanos) (edge, lag clockst
 		}
 	}
 }
+
+// coarseClock is the clock whose updates are looked for.
+const coarseClock = unix.CLOCK_MONOTONIC_COARSE
 
 // monotonic reads this process's MONOTONIC, its own offset included.
 func monotonic() (clockstate.Nanos, error) { return gettime(unix.CLOCK_MONOTONIC) }

@@ -4,6 +4,7 @@ package image
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -12,39 +13,47 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
-// block is the piece of a file that one core checksums at a time: large enough
-// that the cost of a hand-over is lost in it, small enough to share one big
-// file among all cores.
-const block = 16 << 20
+// BlockSize is the piece of a file that has a checksum of its own, in bytes; the
+// last one of a file may be smaller. It is large enough that the cost of handing
+// it to another core is lost in it, and small enough to share one big file among
+// all cores.
+const BlockSize = 16 << 20
 
 // Checksums computes the entries of the named files of dir, by all cores.
 //
 // A file's checksum is the CRC-32C over the little-endian CRC-32Cs of its
-// blocks of 16 MiB: unlike one running checksum, that can be computed in
+// blocks of BlockSize: unlike one running checksum, that can be computed in
 // parallel within one file, and the memory image of a large process is one file.
 func Checksums(dir string, names []string) (Manifest, error) {
+	return checksums(dir, names, nil)
+}
+
+// checksums is Checksums that does not read what somebody vouches for.
+func checksums(dir string, names []string, known map[string]vouched) (Manifest, error) {
 	m := make(Manifest, len(names))
 	blocks := make([][]uint32, len(names))
 	var work errgroup.Group
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	for i, name := range names {
-		f, err := os.Open(filepath.Join(dir, name))
-		if err != nil {
-			return nil, fmt.Errorf("checksum the images: %w", err)
-		}
-		defer f.Close()
-		info, err := f.Stat()
+		path := filepath.Join(dir, name)
+		info, err := os.Lstat(path)
 		if err != nil {
 			return nil, fmt.Errorf("checksum the images: %w", err)
 		}
 		m[i] = Entry{Name: name, Size: info.Size()}
-		blocks[i] = make([]uint32, (info.Size()+block-1)/block)
+		if v, ok := known[name]; ok {
+			if blocks[i], err = v.check(info.Size()); err != nil {
+				return nil, fmt.Errorf("checksum %s: %w", path, err)
+			}
+			continue
+		}
+		blocks[i] = make([]uint32, blockCount(info.Size()))
 		for b := range blocks[i] {
-			part := io.NewSectionReader(f, int64(b)*block, min(block, info.Size()-int64(b)*block))
-			into := &blocks[i][b]
-			work.Go(func() error { return checksumBlock(part, into) })
+			at, into := int64(b)*BlockSize, &blocks[i][b]
+			work.Go(func() error { return checksumBlock(path, at, min(BlockSize, info.Size()-at), into) })
 		}
 	}
 	if err := work.Wait(); err != nil {
@@ -56,16 +65,50 @@ func Checksums(dir string, names []string) (Manifest, error) {
 	return m, nil
 }
 
-// checksumBlock computes the CRC-32C of one block.
-func checksumBlock(r *io.SectionReader, into *uint32) error {
-	h := crc32.New(castagnoli())
-	const buffer = 256 << 10
-	n, err := io.CopyBuffer(h, r, make([]byte, min(buffer, r.Size())))
+// blockCount is how many blocks a file of so many bytes has.
+func blockCount(size int64) int64 { return (size + BlockSize - 1) / BlockSize }
+
+// vouched is what the writer of a file says of it.
+type vouched struct {
+	size   int64
+	blocks []uint32
+}
+
+// errVouched says that a file is not what its writer says.
+var errVouched = errors.New("it is not as it was written")
+
+// check compares it with the size that the file has.
+func (v vouched) check(size int64) ([]uint32, error) {
+	if size != v.size {
+		return nil, fmt.Errorf("%w: it has %d bytes and should have %d", errVouched, size, v.size)
+	}
+	if n := blockCount(size); n != int64(len(v.blocks)) {
+		return nil, fmt.Errorf("%w: there are checksums of %d blocks and not of %d", errVouched, len(v.blocks), n)
+	}
+	return v.blocks, nil
+}
+
+// checksumBlock computes the CRC-32C of one block. It opens the file for itself,
+// which costs nothing beside the reading: a dump of many processes has more files
+// than there may be descriptors.
+//
+// Read, not mapped: two cores check a gigabyte on a tmpfs in 0.11 s this way, of
+// which the checksums are 0.02 s, and need 0.17 s to map the pages of it. Nor
+// does a file that shrinks meanwhile kill the reader.
+func checksumBlock(path string, at, size int64, into *uint32) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
-	if n != r.Size() {
-		return fmt.Errorf("the file shrank while it was read: %w", io.ErrUnexpectedEOF)
+	defer f.Close()
+	h := crc32.New(castagnoli())
+	const buffer = 256 << 10
+	n, err := io.CopyBuffer(h, io.NewSectionReader(f, at, size), make([]byte, min(buffer, size)))
+	if err != nil {
+		return err
+	}
+	if n != size {
+		return fmt.Errorf("%s shrank while it was read: %w", path, io.ErrUnexpectedEOF)
 	}
 	*into = h.Sum32()
 	return nil

@@ -5,11 +5,16 @@ package image
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -38,7 +43,7 @@ func some() map[string][]byte {
 	return map[string][]byte{
 		"a.img":     []byte("alpha"),
 		"b.img":     nil,
-		"pages.img": bytes.Repeat([]byte("0123456789abcdef"), (block+1000)/16),
+		"pages.img": bytes.Repeat([]byte("0123456789abcdef"), (BlockSize+1000)/16),
 		"dump.log":  []byte("not an image"),
 	}
 }
@@ -95,6 +100,90 @@ func TestCommitIntoWorkingDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	noLeftovers(t, dir, "a.img", "b.img", FileManifest, "dump.log", "pages.img")
+}
+
+// sums are the checksums of the blocks of a file.
+func sums(data []byte) (blocks []uint32) {
+	for part := range slices.Chunk(data, BlockSize) {
+		blocks = append(blocks, crc32.Checksum(part, crc32.MakeTable(crc32.Castagnoli)))
+	}
+	return blocks
+}
+
+// TestVouch has Commit believe what is said of files. Whether it reads them shows
+// in a file that is not what is said.
+func TestVouch(t *testing.T) {
+	files := some()
+	for name, data := range files {
+		dir := filepath.Join(t.TempDir(), "img")
+		s, err := Stage(dir)
+		must(t, err)
+		for name, data := range files {
+			must(t, s.WriteFile(name, data))
+		}
+		if listed(name) {
+			s.Vouch(name, int64(len(data)), sums(data))
+		}
+		if len(data) > 0 && listed(name) {
+			alter(t, filepath.Join(s.Path(), name), int64(len(data))-1)
+		}
+		m, err := s.Commit()
+		must(t, err)
+		must(t, s.Close())
+		plain := filepath.Join(t.TempDir(), "img")
+		commit(t, plain, files)
+		want, err := Open(plain)
+		must(t, err)
+		if string(m.Encode()) != string(want.Manifest.Encode()) {
+			t.Errorf("%s: got %v, want %v", name, m, want.Manifest)
+		}
+		if _, err := Open(dir); errors.Is(err, ErrAltered) != (len(data) > 0 && listed(name)) {
+			t.Errorf("%s: opened with %v", name, err)
+		}
+	}
+}
+
+func TestVouchRefuses(t *testing.T) {
+	for name, vouch := range map[string]func(s *Staging){
+		"another size":    func(s *Staging) { s.Vouch("a.img", 4, []uint32{1}) },
+		"too many blocks": func(s *Staging) { s.Vouch("a.img", 5, []uint32{1, 2}) },
+		"no blocks":       func(s *Staging) { s.Vouch("a.img", 5, nil) },
+		"no such file":    func(s *Staging) { s.Vouch("c.img", 0, nil) },
+		"not an image":    func(s *Staging) { s.Vouch("dump.log", 12, []uint32{1}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			parent := t.TempDir()
+			s, err := Stage(filepath.Join(parent, "img"))
+			must(t, err)
+			must(t, s.WriteFile("a.img", []byte("alpha")))
+			must(t, s.WriteFile("dump.log", []byte("not an image")))
+			vouch(s)
+			if _, err := s.Commit(); !errors.Is(err, errVouched) {
+				t.Errorf("got %v", err)
+			}
+			must(t, s.Discard())
+			noLeftovers(t, parent)
+		})
+	}
+}
+
+// TestManyFiles checks more files than there may be descriptors.
+func TestManyFiles(t *testing.T) {
+	var limit, low unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	low = limit
+	low.Cur = 64
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	files := map[string][]byte{}
+	for i := range 100 {
+		files[fmt.Sprintf("%03d.img", i)] = []byte{byte(i)}
+	}
+	dir := filepath.Join(t.TempDir(), "img")
+	commit(t, dir, files)
+	if _, err := Open(dir); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestStageRefuses(t *testing.T) {
@@ -174,7 +263,7 @@ func TestOpenRefuses(t *testing.T) {
 		want error
 	}{
 		{"byte altered", func(t *testing.T, dir string) { alter(t, filepath.Join(dir, "a.img"), 2) }, ErrAltered},
-		{"byte altered in the second block", func(t *testing.T, dir string) { alter(t, filepath.Join(dir, "pages.img"), block+3) }, ErrAltered},
+		{"byte altered in the second block", func(t *testing.T, dir string) { alter(t, filepath.Join(dir, "pages.img"), BlockSize+3) }, ErrAltered},
 		{"truncated", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "a.img"), 4)) }, ErrAltered},
 		{"emptied", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "pages.img"), 0)) }, ErrAltered},
 		{"longer", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "b.img"), 1)) }, ErrAltered},
@@ -268,16 +357,129 @@ func FuzzParseManifest(f *testing.F) {
 	})
 }
 
+// BenchmarkChecksums is what a restore pays before anything is made, and a dump
+// for files that nobody vouches for.
 func BenchmarkChecksums(b *testing.B) {
-	dir := b.TempDir()
-	const size = 256 << 20
-	if err := os.WriteFile(filepath.Join(dir, "pages.img"), make([]byte, size), 0o600); err != nil {
-		b.Fatal(err)
+	if _, err := os.Stat("/dev/shm"); err == nil {
+		b.Setenv("TMPDIR", "/dev/shm") // Memory, not a disk.
 	}
-	b.SetBytes(size)
-	for b.Loop() {
-		if _, err := Checksums(dir, []string{"pages.img"}); err != nil {
-			b.Fatal(err)
+	dir := b.TempDir()
+	for _, size := range []struct {
+		name  string
+		bytes int
+	}{{"100MB", 100 << 20}, {"1GiB", 1 << 30}} {
+		b.Run(size.name, func(b *testing.B) {
+			if err := os.WriteFile(filepath.Join(dir, "pages.img"), bytes.Repeat([]byte("0123456789abcdef"), size.bytes/16), 0o600); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(size.bytes))
+			for b.Loop() {
+				if _, err := Checksums(dir, []string{"pages.img"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestStageAtOnce has many dumps begin at the same place at the same time. None
+// may take another's new directory for one that a killed dump left.
+func TestStageAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "img")
+	var dumps errgroup.Group
+	for range 8 {
+		dumps.Go(func() error {
+			for range 200 {
+				s, err := Stage(dir)
+				if err != nil {
+					return err
+				}
+				err = s.WriteFile("a.img", []byte("alpha"))
+				if _, lost := os.Stat(filepath.Join(s.Path(), "a.img")); err != nil || lost != nil {
+					return errors.Join(err, lost, s.Discard())
+				}
+				if err := s.Discard(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	must(t, dumps.Wait())
+	noLeftovers(t, filepath.Dir(dir))
+}
+
+// TestSweepPassesOver plants what only looks like a directory that a dump left.
+func TestSweepPassesOver(t *testing.T) {
+	parent := t.TempDir()
+	elsewhere := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(elsewhere, "kept"), nil, 0o600))
+	must(t, os.Symlink(elsewhere, filepath.Join(parent, ".img.partial-1")))
+	must(t, unix.Mkfifo(filepath.Join(parent, ".img.partial-2"), 0o600)) // Opening it would wait for ever.
+	want := []string{".img.partial-1", ".img.partial-2"}
+	if os.Geteuid() == 0 {
+		const nobody = 65534
+		must(t, os.Mkdir(filepath.Join(parent, ".img.partial-3"), 0o700))
+		must(t, os.Chown(filepath.Join(parent, ".img.partial-3"), nobody, nobody))
+		want = append(want, ".img.partial-3")
+	}
+	s, err := Stage(filepath.Join(parent, "img"))
+	must(t, err)
+	must(t, s.Discard())
+	noLeftovers(t, parent, want...)
+	noLeftovers(t, elsewhere, "kept")
+}
+
+// TestDiscardHalfMoved has the files get stuck on their way out of the directory
+// that they were written in.
+func TestDiscardHalfMoved(t *testing.T) {
+	for _, stuck := range []string{"b.img", FileManifest} {
+		t.Run(stuck, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Chdir(dir)
+			s, err := Stage(".")
+			must(t, err)
+			for name, data := range some() {
+				must(t, s.WriteFile(name, data))
+			}
+			// A file cannot be renamed over a directory.
+			must(t, os.MkdirAll(filepath.Join(dir, stuck, "x"), 0o700))
+			if _, err := s.Commit(); err == nil {
+				t.Error("the images were moved over a directory")
+			}
+			if _, err := os.Stat(filepath.Join(dir, "a.img")); err != nil {
+				t.Errorf("nothing was moved, so that this tests nothing: %v", err)
+			}
+			must(t, s.Discard())
+			noLeftovers(t, dir)
+		})
+	}
+}
+
+// TestDiscardCommitted takes a committed dump back from a directory that was there
+// before, beside another dump that is under way.
+func TestDiscardCommitted(t *testing.T) {
+	for _, inside := range []bool{false, true} {
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "img")
+		must(t, os.Mkdir(dir, 0o700))
+		if inside {
+			t.Chdir(dir)
 		}
+		s, err := Stage(dir)
+		must(t, err)
+		must(t, s.WriteFile("a.img", []byte("alpha")))
+		other, err := Stage(dir)
+		must(t, err)
+		if _, err := s.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "stats-dump"), nil, 0o600))
+		must(t, s.Discard())
+		if _, err := os.Stat(other.Path()); err != nil {
+			t.Errorf("the other dump's directory is gone: %v", err)
+		}
+		must(t, other.Discard())
+		noLeftovers(t, dir)
 	}
 }

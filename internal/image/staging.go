@@ -5,10 +5,14 @@ package image
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -23,8 +27,10 @@ type Staging struct {
 	final   string // Absolute path of the directory to be.
 	path    string // Where the files are until Commit.
 	dir     *os.File
-	inside  bool // path lies in final, which cannot be replaced.
-	created bool // final was put there by Commit.
+	existed bool               // final was there before, empty.
+	inside  bool               // path lies in final, which cannot be replaced.
+	moved   bool               // Commit has put something into final, or final there.
+	vouched map[string]vouched // By name.
 }
 
 // Stage makes a directory to write images into, which Commit will turn into
@@ -43,33 +49,75 @@ func Stage(dir string) (*Staging, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Staging{final: final}
+	s := &Staging{final: final, existed: exists}
 	sweep(final)
 	if !exists || replaceable(final) {
-		s.path, err = os.MkdirTemp(filepath.Dir(final), stagingPattern(final))
+		err = s.begin(filepath.Dir(final))
 	}
-	if s.path == "" && exists {
+	if s.dir == nil && exists {
 		s.inside = true
-		s.path, err = os.MkdirTemp(final, stagingPattern(final))
+		err = s.begin(final)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make the image directory %s: %w", final, err)
 	}
-	if s.dir, err = os.Open(s.path); err == nil {
-		// The lock tells a later dump that this directory is in use.
-		err = unix.Flock(int(s.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	}
-	if err != nil {
-		s.Discard()
-		return nil, fmt.Errorf("open the image directory %s: %w", s.path, err)
-	}
 	return s, nil
 }
 
-// stagingPattern is the name of final's staging directories, as MkdirTemp and
-// Glob both take it.
+// begin makes the directory to write into, at a place. Its lock tells a later dump
+// that it is in use. Between the two another dump may take it for one that was
+// left, and remove it; then there has to be another.
+func (s *Staging) begin(place string) error {
+	const attempts = 1000
+	for range attempts {
+		path, err := os.MkdirTemp(place, stagingPattern(s.final))
+		if err != nil {
+			return err
+		}
+		dir, err := lockDirectory(path)
+		if err == nil {
+			s.path, s.dir = path, dir
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, os.Remove(path))
+		}
+	}
+	return errors.New("other dumps have removed it again and again")
+}
+
+// lockDirectory opens a directory and locks it for as long as it is open. The error
+// is EWOULDBLOCK if somebody else has done so, and ENOENT if the path leads to
+// another directory by then, or nowhere.
+func lockDirectory(path string) (*os.File, error) {
+	// What others put there under this name may be a link, or a FIFO.
+	dir, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		var locked, named unix.Stat_t
+		err = errors.Join(unix.Fstat(int(dir.Fd()), &locked), unix.Lstat(path, &named))
+		if err == nil && (locked.Dev != named.Dev || locked.Ino != named.Ino) {
+			err = unix.ENOENT
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), dir.Close())
+	}
+	return dir, nil
+}
+
+// stagingPattern is the name of final's staging directories, as MkdirTemp takes it.
 func stagingPattern(final string) string {
 	return "." + filepath.Base(final) + ".partial-*"
+}
+
+// isStaging reports whether a name is that of one of final's staging directories.
+func isStaging(final, name string) bool {
+	begin, _ := strings.CutSuffix(stagingPattern(final), "*")
+	return strings.HasPrefix(name, begin)
 }
 
 // emptyOrAbsent reports whether the directory exists; it must then be empty.
@@ -85,7 +133,7 @@ func emptyOrAbsent(dir string) (exists bool, err error) {
 		return false, fmt.Errorf("image directory: %w", err)
 	}
 	for _, e := range entries {
-		if ours, _ := filepath.Match(stagingPattern(dir), e.Name()); !ours {
+		if !isStaging(dir, e.Name()) {
 			return true, fmt.Errorf("image directory %s: %w (it holds %q): name another, or remove what is in it", dir, ErrNotEmpty, e.Name())
 		}
 	}
@@ -104,26 +152,32 @@ func replaceable(dir string) bool {
 	return d.Dev == parent.Dev
 }
 
-// sweep removes staging directories that a killed dump left: those that nobody
-// holds locked.
+// sweep removes staging directories that a killed dump left: those of this user
+// that nobody holds locked.
 func sweep(final string) {
 	for _, place := range []string{filepath.Dir(final), final} {
-		stale, err := filepath.Glob(filepath.Join(place, stagingPattern(final)))
-		if err != nil {
-			continue
-		}
-		for _, dir := range stale {
-			f, err := os.Open(dir)
+		entries, _ := os.ReadDir(place)
+		for _, e := range entries {
+			if !isStaging(final, e.Name()) {
+				continue
+			}
+			path := filepath.Join(place, e.Name())
+			dir, err := lockDirectory(path)
 			if err != nil {
 				continue
 			}
-			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-				// Nothing depends on this having worked.
-				_ = os.RemoveAll(dir)
+			if info, err := dir.Stat(); err == nil && ownedBySelf(info) {
+				_ = os.RemoveAll(path) // Nothing depends on this having worked.
 			}
-			f.Close()
+			dir.Close()
 		}
 	}
+}
+
+// ownedBySelf reports whether a file belongs to the caller's user.
+func ownedBySelf(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }
 
 // Dir is the open directory to write images into. It stays the Staging's.
@@ -136,12 +190,48 @@ func (s *Staging) Path() string { return s.path }
 // place, so that a path relative to them needs one step more.
 func (s *Staging) Inside() bool { return s.inside }
 
-// WriteFile writes one file, 0600, into the directory.
+// WriteFile writes one file, 0600, into the directory, and vouches for it.
 func (s *Staging) WriteFile(name string, data []byte) error {
-	if err := os.WriteFile(filepath.Join(s.path, name), data, 0o600); err != nil {
-		return fmt.Errorf("write image: %w", err)
+	if err := writeFile(int(s.dir.Fd()), name, data); err != nil {
+		return fmt.Errorf("write image %s: %w", filepath.Join(s.path, name), err)
 	}
+	if !listed(name) {
+		return nil
+	}
+	blocks := make([]uint32, 0, blockCount(int64(len(data))))
+	for block := range slices.Chunk(data, BlockSize) {
+		blocks = append(blocks, crc32.Checksum(block, castagnoli()))
+	}
+	s.Vouch(name, int64(len(data)), blocks)
 	return nil
+}
+
+// writeFile is os.WriteFile for a new file in a directory that is open. It makes
+// five system calls less: there are several images for each process and thread.
+func writeFile(dir int, name string, data []byte) error {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	for len(data) > 0 {
+		n, err := unix.Write(fd, data)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return errors.Join(err, unix.Close(fd))
+		}
+		data = data[max(n, 0):]
+	}
+	return unix.Close(fd)
+}
+
+// Vouch says that a file of the directory has been written completely, with so
+// many bytes and with these CRC-32Cs of its blocks of BlockSize each, in their
+// order. Commit then takes this instead of reading the file, whose size it still
+// compares. The blocks are not to be changed afterwards.
+func (s *Staging) Vouch(name string, size int64, blocks []uint32) {
+	if s.vouched == nil {
+		s.vouched = make(map[string]vouched)
+	}
+	s.vouched[name] = vouched{size: size, blocks: blocks}
 }
 
 // Commit writes the manifest, brings everything to disk and gives the directory
@@ -161,7 +251,12 @@ func (s *Staging) Commit() (Manifest, error) {
 	if err := s.makePrivate(); err != nil {
 		return nil, err
 	}
-	m, err := Checksums(s.path, names)
+	for name := range s.vouched {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("%s: %w: it is not there", filepath.Join(s.path, name), errVouched)
+		}
+	}
+	m, err := checksums(s.path, names, s.vouched)
 	if err != nil {
 		return nil, err
 	}
@@ -174,13 +269,15 @@ func (s *Staging) Commit() (Manifest, error) {
 	if err := s.publish(); err != nil {
 		return nil, fmt.Errorf("give the images their final name: %w", err)
 	}
-	s.created = true
 	return m, nil
 }
 
 // sync brings the files to disk, all at once so that the file system can put
 // them into one journal commit.
 func (s *Staging) sync(names []string) error {
+	if inMemory(s.dir) {
+		return nil
+	}
 	var work errgroup.Group
 	work.SetLimit(4 * runtime.GOMAXPROCS(0))
 	for _, name := range names {
@@ -202,6 +299,12 @@ func (s *Staging) sync(names []string) error {
 	return nil
 }
 
+// inMemory reports whether a directory lies in a file system that has no disk.
+func inMemory(dir *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(dir.Fd()), &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
+}
+
 // publish gives the directory its final name.
 func (s *Staging) publish() error {
 	if s.inside {
@@ -210,7 +313,7 @@ func (s *Staging) publish() error {
 	if err := unix.Rename(s.path, s.final); err != nil {
 		return fmt.Errorf("rename %s to %s: %w", s.path, s.final, err)
 	}
-	s.path = s.final
+	s.path, s.moved = s.final, true
 	return syncDir(filepath.Dir(s.final))
 }
 
@@ -221,6 +324,7 @@ func (s *Staging) moveUp() error {
 	if err != nil {
 		return err
 	}
+	s.moved = true
 	for _, e := range entries {
 		if e.Name() == FileManifest {
 			continue
@@ -232,11 +336,10 @@ func (s *Staging) moveUp() error {
 	if err := os.Rename(filepath.Join(s.path, FileManifest), filepath.Join(s.final, FileManifest)); err != nil {
 		return err
 	}
-	empty := s.path
-	s.path = s.final
-	if err := os.Remove(empty); err != nil {
+	if err := os.Remove(s.path); err != nil {
 		return err
 	}
+	s.path = s.final
 	return syncDir(s.final)
 }
 
@@ -258,8 +361,8 @@ func (s *Staging) makePrivate() error {
 		return fmt.Errorf("make the images private: %w", err)
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() {
-			continue
+		if _, ours := s.vouched[e.Name()]; ours || !e.Type().IsRegular() {
+			continue // What crtime writes is private from the beginning.
 		}
 		if err := os.Chmod(filepath.Join(s.path, e.Name()), 0o600); err != nil {
 			return fmt.Errorf("make the images private: %w", err)
@@ -273,30 +376,36 @@ func (s *Staging) makePrivate() error {
 func (s *Staging) Close() error { return errors.Join(s.makePrivate(), s.dir.Close()) }
 
 // Discard removes everything that was written, a committed directory included:
-// for a dump that failed after Commit. What was an empty directory before is
-// one again.
+// for a dump that failed in Commit or after it. What was an empty directory before
+// is one again.
 func (s *Staging) Discard() error {
-	if s.dir != nil {
-		s.dir.Close()
+	err := s.dir.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
 	}
-	if s.created && s.inside {
-		return emptyDir(s.final)
+	if s.moved && s.existed {
+		err = errors.Join(err, s.emptyFinal())
 	}
-	if err := os.RemoveAll(s.path); err != nil {
+	if s.path != s.final || !s.existed {
+		err = errors.Join(err, os.RemoveAll(s.path))
+	}
+	if err != nil {
 		return fmt.Errorf("remove the unfinished images: %w", err)
 	}
 	return nil
 }
 
-// emptyDir removes all that a directory holds.
-func emptyDir(path string) error {
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return err
-	}
-	var errs []error
+// emptyFinal removes all that the final directory holds, but for what other dumps
+// that are to go there have begun. The manifest goes first: without it nobody
+// takes the rest for images.
+func (s *Staging) emptyFinal() error {
+	err := os.RemoveAll(filepath.Join(s.final, FileManifest))
+	entries, listed := os.ReadDir(s.final)
+	err = errors.Join(err, listed)
 	for _, e := range entries {
-		errs = append(errs, os.RemoveAll(filepath.Join(path, e.Name())))
+		if !isStaging(s.final, e.Name()) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.final, e.Name())))
+		}
 	}
-	return errors.Join(errs...)
+	return err
 }

@@ -5,6 +5,7 @@ package proc
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -23,7 +24,7 @@ type Status struct {
 // ReadStatus reads /proc/PID/status. The error is ErrGone when there is no
 // such process.
 func ReadStatus(pid int) (*Status, error) {
-	data, err := readFile("/proc/" + strconv.Itoa(pid) + "/status")
+	data, err := readTask(pid, "status")
 	if err != nil {
 		return nil, err
 	}
@@ -38,11 +39,7 @@ func ReadStatus(pid int) (*Status, error) {
 // a field that is missing keeps its zero value.
 func ParseStatus(data []byte) (*Status, error) {
 	s := &Status{}
-	for line := range bytes.Lines(data) {
-		name, value, ok := strings.Cut(string(line), ":")
-		if !ok {
-			continue
-		}
+	for name, value := range StatusFields(data) {
 		fields := strings.Fields(value)
 		numbers := make([]int, 0, len(fields))
 		if name == "NSpid" || name == "TracerPid" || name == "Uid" || name == "Tgid" {
@@ -69,4 +66,18 @@ func ParseStatus(data []byte) (*Status, error) {
 		}
 	}
 	return s, nil
+}
+
+// StatusFields yields the name and the value of each line of a status file, the
+// value without the tab before it and the line feed after it: the name of a process
+// may begin or end with white space.
+func StatusFields(data []byte) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for line := range bytes.Lines(data) {
+			name, value, ok := strings.Cut(string(line), ":")
+			if ok && !yield(name, strings.TrimSuffix(strings.TrimPrefix(value, "\t"), "\n")) {
+				return
+			}
+		}
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,17 +16,22 @@ import (
 // Threads lists the threads of a process, in rising order.
 func Threads(pid int) ([]int, error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
-	d, err := os.Open(dir)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w", dir, ErrGone)
-		}
-		return nil, err
+		return nil, readError(dir, err)
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("list the threads of process %d: %w", pid, err)
+	defer unix.Close(fd)
+	var buf [4096]byte
+	var names []string
+	for {
+		n, err := unix.ReadDirent(fd, buf[:])
+		if err != nil {
+			return nil, readError(dir, err)
+		}
+		if n == 0 {
+			break
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
 	}
 	tids := make([]int, 0, len(names))
 	for _, n := range names {
@@ -43,7 +47,7 @@ func Threads(pid int) ([]int, error) {
 // those of all its threads.
 func Children(pid, tid int) ([]int, error) {
 	path := fmt.Sprintf("/proc/%d/task/%d/children", pid, tid)
-	data, err := readFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -164,23 +168,15 @@ func threadState(pid, tid int) (State, error) {
 func readSmall(path string, buf []byte) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, smallError(path, err)
+		return nil, readError(path, err)
 	}
 	defer unix.Close(fd)
 	n, err := unix.Read(fd, buf)
 	if err != nil {
-		return nil, smallError(path, err)
+		return nil, readError(path, err)
 	}
 	if n == len(buf) {
 		return nil, fmt.Errorf("%s: longer than %d bytes", path, len(buf))
 	}
 	return buf[:n], nil
-}
-
-// smallError gives an error of readSmall its name, as readFile does.
-func smallError(path string, err error) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("%s: %w", path, ErrGone)
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }

@@ -30,6 +30,9 @@ type Command struct {
 	Files []*os.File
 	// Setpgid makes the program the leader of a process group of its own.
 	Setpgid bool
+	// DropAmbient takes the ambient capabilities from the program, so that it has none
+	// that its user does not have.
+	DropAmbient bool
 }
 
 // maxCommandFiles leaves room for the standard three in one message.
@@ -45,6 +48,7 @@ type image struct {
 	argsAt  uintptr
 	envAt   uintptr
 	setpgid bool
+	ambient bool // It keeps the ambient capabilities.
 	files   []*os.File
 	null    *os.File
 }
@@ -61,7 +65,7 @@ func newImage(c Command) (*image, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	img := &image{path: c.Path, setpgid: c.Setpgid}
+	img := &image{path: c.Path, setpgid: c.Setpgid, ambient: !c.DropAmbient}
 	var err error
 	if img.mem, err = newMemory(c.size()); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Path, err)
@@ -153,6 +157,9 @@ func (img *image) write(p *program, childSock int) {
 	}
 	if img.setpgid {
 		p.add("setpgid", unix.SYS_SETPGID, 0, 0)
+	}
+	if !img.ambient {
+		p.add("drop the ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
 	}
 	p.restoreNoFile()
 	p.add("restore signal mask", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, addr(&p.b.mask), 0, sigmaskBytes)

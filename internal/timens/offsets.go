@@ -166,6 +166,23 @@ func OffsetsOf(pid int) (clockstate.Offsets, error) {
 	return ownOffsets(w.process.PID)
 }
 
+// SetUnshared writes the offsets of the namespace that a process has unshared for its
+// children, and opens it for those who are to enter. The caller closes the file. As
+// long as nobody has entered, the offsets can be written again, also by the process.
+//
+// Errors: as for Holder.SetOffsets.
+func SetUnshared(pid int, o clockstate.Offsets) (*os.File, error) {
+	file, err := openOffsets(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := file.write(o); err != nil {
+		return nil, err
+	}
+	return openNamespace(pid, "time_for_children")
+}
+
 // offsetsFile is the open /proc/PID/timens_offsets of a process or thread that
 // stands before a new namespace. It can be written again and again until the
 // first process enters.

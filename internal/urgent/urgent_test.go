@@ -42,3 +42,33 @@ func TestDo(t *testing.T) {
 		}
 	}
 }
+
+func TestOn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may use the real-time class")
+	}
+	done := make(chan [4]uint32)
+	go func() {
+		runtime.LockOSThread() // Never unlocked.
+		thread := unix.Gettid()
+		var seen [4]uint32
+		On(func() {
+			seen[0] = policy(t)
+			Do(func() {
+				seen[1] = policy(t)
+				if unix.Gettid() != thread {
+					t.Error("an urgent thread has handed over to another one")
+				}
+			})
+			On(func() { seen[2] = policy(t) })
+			if p := policy(t); p != schedFIFO {
+				t.Errorf("class %d after the inner call", p)
+			}
+		})
+		seen[3] = policy(t)
+		done <- seen
+	}()
+	if got, want := <-done, [4]uint32{schedFIFO, schedFIFO, schedFIFO, 0}; got != want {
+		t.Errorf("classes %v, want %v", got, want)
+	}
+}
