@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v7/crit"
 	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/internal/proc"
 )
@@ -93,19 +94,38 @@ func vdsoRange(maps []byte) (span, bool) {
 // programCounter reads a thread's program counter from its core image; 0 for a
 // zombie, which has none.
 func programCounter(path string) (uint64, error) {
-	f, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	img, err := crit.New(f, nil, "", false, false).Decode(&criucore.CoreEntry{})
+	message, err := coreMessage(data)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, e := range img.Entries {
-		if core, ok := e.Message.(*criucore.CoreEntry); ok {
-			return core.GetThreadInfo().GetGpregs().GetIp() + core.GetTiAarch64().GetGpregs().GetPc(), nil
-		}
+	var core criucore.CoreEntry
+	if err := proto.Unmarshal(message, &core); err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
 	}
-	return 0, fmt.Errorf("%s: there is no entry in it", path)
+	return core.GetThreadInfo().GetGpregs().GetIp() + core.GetTiAarch64().GetGpregs().GetPc(), nil
+}
+
+// The frame of a core image: two magic numbers and the size of the message that
+// follows. go-criu's crit would read it too, and link the types of all images that
+// CRIU knows, which each start of crtime would pay for with a millisecond.
+const (
+	commonMagic = 0x54564319
+	coreMagic   = 0x55053847
+	frameSize   = 12
+)
+
+// coreMessage takes the one message out of a core image.
+func coreMessage(image []byte) ([]byte, error) {
+	if len(image) < frameSize || binary.LittleEndian.Uint32(image) != commonMagic || binary.LittleEndian.Uint32(image[4:]) != coreMagic {
+		return nil, errors.New("it is no core image")
+	}
+	size, message := binary.LittleEndian.Uint32(image[8:]), image[frameSize:]
+	if uint64(size) > uint64(len(message)) {
+		return nil, fmt.Errorf("its message of %d bytes is cut after %d", size, len(message))
+	}
+	return message[:size], nil
 }

@@ -104,10 +104,18 @@ func TestClockReader(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "core-1.img"), []byte("no image"), 0o600); err != nil {
+	writeCore(t, dir, 1, 0)
+	whole, err := os.ReadFile(filepath.Join(dir, "core-1.img"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := clockReader(tree, dir); err == nil {
-		t.Error("an image that cannot be read was accepted")
+	other := append([]byte("0123"), whole[4:]...)
+	for _, image := range [][]byte{nil, []byte("no image"), []byte("no image at all"), other, whole[:8], whole[:12], whole[:len(whole)-1]} {
+		if err := os.WriteFile(filepath.Join(dir, "core-1.img"), image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := clockReader(tree, dir); err == nil {
+			t.Errorf("an image that cannot be read was accepted: %q", image)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/hostclock"
 	"github.com/crtime/crtime/internal/image"
+	"github.com/crtime/crtime/internal/proc"
 )
 
 // Options say what to dump and where to. PID and ImagesDir are required.
@@ -39,6 +40,8 @@ type Report struct {
 	// time the tree was stopped, 0 normally: one reading of its may be wrong by
 	// up to the outage or a second after the restore.
 	ClockReader int
+	// Warning is what went wrong without harm; nil normally.
+	Warning error
 }
 
 // Dump saves the tree below o.PID into o.ImagesDir. On an error the tree runs on
@@ -78,6 +81,7 @@ func Dump(ctx context.Context, d engine.Dumper, o Options) (*Report, error) {
 		Duration:  end.Monotonic - begin.Monotonic,
 
 		ClockReader: run.clockReader,
+		Warning:     run.closing,
 	}, nil
 }
 
@@ -102,14 +106,21 @@ func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.R
 			return nil, err
 		}
 		run := &dump{
-			Options: o, clocks: clocks, engineName: d.Name(),
+			Options: o, clocks: clocks, engine: d,
 			last: stop == mostStops || now.Monotonic-begin.Monotonic > longestTime,
 		}
 		if run.staging, err = image.Stage(o.ImagesDir); err != nil {
 			return nil, err
 		}
-		if err = run.do(ctx, d); err == nil {
-			return run, run.staging.Close()
+		err = run.do(ctx)
+		if err == nil {
+			// What is left to be done is to keep CRIU's statistics private.
+			run.closing = run.staging.Close()
+			return run, nil
+		}
+		if run.manifest != nil && !allAlive(run.seen.snapshot) {
+			return nil, errors.Join(fmt.Errorf("some of the tree has ended already; the images in %s are complete and stay: %w",
+				run.staging.Path(), err), run.staging.Close())
 		}
 		discardErr := run.staging.Discard()
 		if !errors.Is(err, errClockRead) || discardErr != nil {
@@ -118,14 +129,25 @@ func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.R
 	}
 }
 
+// allAlive reports whether every process that was frozen is still there.
+func allAlive(s *proc.Snapshot) bool {
+	for _, task := range s.Tasks {
+		st, err := proc.ReadStat(task.PID)
+		if err != nil || !task.Zombie && (st.State == proc.Zombie || st.State == proc.Dead) {
+			return false
+		}
+	}
+	return true
+}
+
 // dump is one dump under way. Its hooks are called by the engine, one after
 // the other.
 type dump struct {
 	Options
-	engineName string
-	last       bool // A thread in the middle of reading a clock is accepted.
-	clocks     *hostclock.Reader
-	staging    *image.Staging
+	engine  engine.Dumper // Its name may change during the dump.
+	last    bool          // A thread in the middle of reading a clock is accepted.
+	clocks  *hostclock.Reader
+	staging *image.Staging
 
 	watcher  *watcher
 	seen     *freeze // nil: the freeze instant is not known yet.
@@ -134,20 +156,21 @@ type dump struct {
 	released clockstate.HostReading
 	// clockReader is as in Report.
 	clockReader int
+	closing     error // Of the committed staging directory; nothing is lost by it.
 }
 
 // do runs the engine and commits the images.
-func (d *dump) do(ctx context.Context, e engine.Dumper) error {
+func (d *dump) do(ctx context.Context) error {
 	req := engine.DumpRequest{
 		Options:      d.Options.Options,
 		PID:          d.PID,
-		Images:       d.staging.Dir(),
+		Images:       d.staging,
 		LeaveRunning: d.LeaveRunning,
 		TrackMem:     d.TrackMem,
 		Parent:       parentFrom(d.staging, d.PrevImages),
 	}
-	err := e.Dump(ctx, req, engine.DumpHooks{
-		Freezing: d.freezing, Frozen: d.frozen, Collected: d.collected,
+	err := d.engine.Dump(ctx, req, engine.DumpHooks{
+		Freezing: d.freezing, ReadClocks: d.clocks.Read, Frozen: d.frozen, Collected: d.collected,
 	})
 	if d.watcher != nil {
 		// An engine that failed in between never called collected.
@@ -157,7 +180,7 @@ func (d *dump) do(ctx context.Context, e engine.Dumper) error {
 		return err
 	}
 	if d.state == nil {
-		return fmt.Errorf("engine %s ended without having stopped the tree", e.Name())
+		return fmt.Errorf("engine %s ended without having stopped the tree", d.engine.Name())
 	}
 	if d.released, err = d.clocks.Read(); err != nil {
 		return err
@@ -174,30 +197,25 @@ func (d *dump) freezing() error {
 	return nil
 }
 
-// frozen reads the clocks of a tree that the engine has just stopped.
-func (d *dump) frozen() (err error) {
-	d.seen, err = stoppedNow(d.PID, d.clocks)
-	return err
+// frozen notes what a tree that the engine has just stopped consists of.
+func (d *dump) frozen(at clockstate.HostReading) error {
+	s, err := proc.Scan(d.PID)
+	if err != nil {
+		return fmt.Errorf("look at the stopped tree: %w", err)
+	}
+	d.seen = &freeze{reading: at, source: clockstate.FreezeStopped, snapshot: s}
+	return nil
 }
 
 // collected records the clocks. For a tree that is about to be killed it also
 // commits, so that at every instant there is either the tree or its images.
 func (d *dump) collected() error {
-	if d.watcher != nil {
-		d.seen = d.watcher.result()
-		d.watcher = nil
-	}
-	f, err := confirm(d.PID, d.seen, d.clocks)
+	f, err := d.freezeInstant()
 	if err != nil {
 		return err
 	}
-	if d.clockReader, err = clockReader(f.snapshot, d.staging.Path()); err != nil {
-		return fmt.Errorf("see where each thread was stopped: %w", err)
-	}
-	if d.clockReader != 0 && !d.last {
-		return fmt.Errorf("%w: thread %d", errClockRead, d.clockReader)
-	}
-	if d.state, err = record(d.PID, f, d.engineName); err != nil {
+	d.seen = f
+	if d.state, err = record(d.PID, f, d.engine.Name()); err != nil {
 		return err
 	}
 	data, err := clockstate.Encode(d.state)
@@ -211,6 +229,30 @@ func (d *dump) collected() error {
 		d.manifest, err = d.staging.Commit()
 	}
 	return err
+}
+
+// freezeInstant is what is known about the freeze. What an engine said that it had
+// stopped it has held since; a tree that was watched from outside is looked at
+// once more.
+func (d *dump) freezeInstant() (*freeze, error) {
+	if d.watcher == nil && d.seen != nil {
+		return d.seen, nil
+	}
+	if d.watcher != nil {
+		d.seen = d.watcher.result()
+		d.watcher = nil
+	}
+	f, err := confirm(d.PID, d.seen, d.clocks)
+	if err != nil {
+		return nil, err
+	}
+	if d.clockReader, err = clockReader(f.snapshot, d.staging.Path()); err != nil {
+		return nil, fmt.Errorf("see where each thread was stopped: %w", err)
+	}
+	if d.clockReader != 0 && !d.last {
+		return nil, fmt.Errorf("%w: thread %d", errClockRead, d.clockReader)
+	}
+	return f, nil
 }
 
 // parentFrom returns an earlier dump's directory as seen from where the images

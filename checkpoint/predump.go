@@ -37,7 +37,7 @@ func PreDump(ctx context.Context, d engine.Dumper, o Options) (*PreDumpReport, e
 	err = d.PreDump(ctx, engine.DumpRequest{
 		Options:      o.Options,
 		PID:          o.PID,
-		Images:       staging.Dir(),
+		Images:       staging,
 		LeaveRunning: true,
 		TrackMem:     true,
 		Parent:       parentFrom(staging, o.PrevImages),

@@ -118,19 +118,6 @@ func (p *pacer) wait() {
 	urgent.Sleep(pause)
 }
 
-// stoppedNow reads the clocks of a tree whose last thread has just been stopped.
-func stoppedNow(root int, clocks *hostclock.Reader) (*freeze, error) {
-	r, err := clocks.Read()
-	if err != nil {
-		return nil, err
-	}
-	s, err := proc.Scan(root)
-	if err != nil {
-		return nil, fmt.Errorf("look at the stopped tree: %w", err)
-	}
-	return &freeze{reading: r, source: clockstate.FreezeStopped, snapshot: s}, nil
-}
-
 // confirm checks, with the engine done and the tree still stopped, that what
 // the watcher saw was the freeze: the same threads, all stopped still. Where it
 // was not, or the watcher saw nothing, the clocks are read now: later than the

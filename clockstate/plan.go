@@ -60,6 +60,17 @@ type PlannedNamespace struct {
 	Corrections []Correction `json:"corrections,omitempty"`
 }
 
+// Namespace returns what is planned for the namespace that has this ID in the recorded
+// state, or an ErrInvalid.
+func (p *Plan) Namespace(id uint64) (PlannedNamespace, error) {
+	for _, ns := range p.Namespaces {
+		if ns.ID == id {
+			return ns, nil
+		}
+	}
+	return PlannedNamespace{}, fmt.Errorf("%w: the plan has nothing for time namespace %d", ErrInvalid, id)
+}
+
 // Correction is a forward shift beyond what the policy asks for.
 type Correction struct {
 	// Clock is the one that needed it. Its offset moves other clocks along.

@@ -2,6 +2,8 @@
 
 package clockstate
 
+import "fmt"
+
 // Version numbers the format of a clock image. A reader refuses a newer Major
 // and reads any Minor, without the fields that it does not know.
 type Version struct {
@@ -126,6 +128,45 @@ type State struct {
 	RootPID    int32       `json:"root_pid"`
 	Namespaces []Namespace `json:"namespaces"`
 	Processes  []Process   `json:"processes"`
-	// Engine is who collected the tree, such as "criu 4.2".
+	// Engine is who collected the tree, such as "criu".
 	Engine string `json:"engine"`
+}
+
+// Root returns the record of the tree's root, or an ErrInvalid.
+func (s *State) Root() (*Process, error) {
+	for i := range s.Processes {
+		if p := &s.Processes[i]; p.OuterPID == s.RootPID {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the clock image does not know the tree's root %d", ErrInvalid, s.RootPID)
+}
+
+// MeasuredLater returns how long after the freeze CRIU measured what was left of timers,
+// at the most: it read the root's MONOTONIC after that, as monotonic. Counted from there
+// timers are late rather than early. 0: that reading is not of this dump.
+func (s *State) MeasuredLater(monotonic Nanos) Nanos {
+	const longest = 60 * nanosPerSecond
+	root, err := s.Root()
+	if err != nil {
+		return 0
+	}
+	if later := satSub(monotonic, root.Readings.Monotonic); later > 0 && later <= longest {
+		return later
+	}
+	return 0
+}
+
+// Unshared returns the namespaces that a process has made for its children and does
+// not live in itself, each with that process's OuterPID. A namespace can be chosen
+// for one's children only by making it (unshare), so there is one such process; in
+// a state that says otherwise it is the first.
+func (s *State) Unshared() map[uint64]int32 {
+	makers := map[uint64]int32{}
+	for _, p := range s.Processes {
+		if _, known := makers[p.NamespaceForChildren]; !known && p.NamespaceForChildren != p.Namespace {
+			makers[p.NamespaceForChildren] = p.OuterPID
+		}
+	}
+	return makers
 }

@@ -4,6 +4,8 @@ package clockstate_test
 
 import (
 	"errors"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -154,5 +156,44 @@ func TestShift(t *testing.T) {
 	}
 	if got := (clockstate.Offsets{Monotonic: 1, Boottime: 2}).Of(clockstate.Realtime); got != 0 {
 		t.Errorf("REALTIME is shifted by %v", got)
+	}
+}
+
+// TestRoot looks up the root, and how long after the freeze it read a clock.
+func TestRoot(t *testing.T) {
+	s := &clockstate.State{RootPID: 2, Processes: []clockstate.Process{{OuterPID: 1}, {OuterPID: 2, Readings: clockstate.Readings{Monotonic: 100 * second}}}}
+	if root, err := s.Root(); err != nil || root != &s.Processes[1] {
+		t.Errorf("got %+v, %v", root, err)
+	}
+	for _, tt := range []struct{ read, want clockstate.Nanos }{
+		{100*second + 5, 5},
+		{100 * second, 0},
+		{99 * second, 0},
+		{160 * second, 60 * second},
+		{161 * second, 0},
+		{math.MinInt64, 0},
+	} {
+		if got := s.MeasuredLater(tt.read); got != tt.want {
+			t.Errorf("read %d: %d later, want %d", tt.read, got, tt.want)
+		}
+	}
+	s.RootPID = 3
+	if root, err := s.Root(); !errors.Is(err, clockstate.ErrInvalid) || root != nil {
+		t.Errorf("no root: got %+v, %v", root, err)
+	}
+	if got := s.MeasuredLater(math.MaxInt64); got != 0 {
+		t.Errorf("no root: %d later", got)
+	}
+}
+
+func TestUnshared(t *testing.T) {
+	s := &clockstate.State{Processes: []clockstate.Process{
+		{OuterPID: 1, Namespace: 5, NamespaceForChildren: 5},
+		{OuterPID: 2, Namespace: 5, NamespaceForChildren: 6},
+		{OuterPID: 3, Namespace: 6, NamespaceForChildren: 6},
+		{OuterPID: 4, Namespace: 5, NamespaceForChildren: 6},
+	}}
+	if got, want := s.Unshared(), map[uint64]int32{6: 2}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -18,9 +18,9 @@ var ErrNoClocks = errors.New("no recorded clocks")
 
 // Images are a dump that has been checked, with its clocks.
 type Images struct {
-	Dir   string // Absolute.
+	*image.Images
+
 	State *clockstate.State
-	Bytes int64 // Size of all images.
 }
 
 // Open checks every image of a directory and decodes the clocks. It touches
@@ -42,5 +42,5 @@ func Open(dir string) (*Images, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Images{Dir: checked.Dir, State: state, Bytes: checked.Manifest.Bytes()}, nil
+	return &Images{Images: checked, State: state}, nil
 }

@@ -68,15 +68,15 @@ func Plan(im *Images, o PlanOptions) (*clockstate.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return planFrom(context.Background(), im, clocks, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link})
-}
-
-// planFrom reads the clocks, the tick included, and plans from there.
-func planFrom(ctx context.Context, im *Images, clocks *hostclock.Reader, o clockstate.PlanOptions) (*clockstate.Plan, error) {
-	tick, err := clocks.SampleTick(ctx)
+	tick, err := clocks.SampleTick(context.Background())
 	if err != nil {
 		return nil, err
 	}
+	return planFrom(im, clocks, tick, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link})
+}
+
+// planFrom reads the clocks and plans from there.
+func planFrom(im *Images, clocks *hostclock.Reader, tick clockstate.Tick, o clockstate.PlanOptions) (*clockstate.Plan, error) {
 	now, err := clocks.Read()
 	if err != nil {
 		return nil, err

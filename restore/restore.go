@@ -11,7 +11,7 @@ import (
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/hostclock"
-	"github.com/crtime/crtime/internal/timens"
+	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/urgent"
 )
 
@@ -28,10 +28,6 @@ type Options struct {
 	// rest; one that is too long makes the restore take longer.
 	Lead time.Duration
 }
-
-// ErrSeveralNamespaces says that a tree lived in several time namespaces, which
-// the engine cannot rebuild.
-var ErrSeveralNamespaces = errors.New("the tree lived in several time namespaces")
 
 // Report says what a restore did.
 type Report struct {
@@ -62,11 +58,13 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 	if err != nil {
 		return nil, err
 	}
+	if !o.TrustImages {
+		if err := image.CheckOwner(im.Dir); err != nil {
+			return nil, err
+		}
+	}
 	// The tick does not matter to whether there is a plan at all.
 	if _, err := clockstate.NewPlan(im.State, begin, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link}); err != nil {
-		return nil, err
-	}
-	if err := checkNamespaces(im.State, r.Name()); err != nil {
 		return nil, err
 	}
 	if err := heedWallClock(ctx, im, clocks, o); err != nil {
@@ -75,20 +73,21 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 	if err := awaitPIDs(ctx, im.State); err != nil {
 		return nil, err
 	}
-	holder, err := timens.NewHolder()
+	holders, err := makeNamespaces(im.State)
 	if err != nil {
 		return nil, err
 	}
-	defer holder.Close()
-	run := &restore{Options: o, images: im, clocks: clocks, holder: holder}
+	defer holders.Close()
+	run := &restore{Options: o, images: im, clocks: clocks, holders: holders, tick: clocks.WatchTick(ctx)}
+	defer run.tick.Stop()
 	done, err := r.Restore(ctx, engine.RestoreRequest{
 		Options:    o.Options,
-		ImagesDir:  im.Dir,
-		Namespace:  holder,
+		Images:     im.Images,
+		State:      im.State,
+		Namespaces: holders,
 		RootPID:    rootPID(im.State),
-		ImageBytes: im.Bytes,
 	}, engine.RestoreHooks{
-		FixClocks: func(lead clockstate.Nanos) error { return run.fixClocks(ctx, lead) },
+		FixClocks: func(lead clockstate.Nanos) (*clockstate.Plan, error) { return run.fixClocks(ctx, lead) },
 		Built: func(_ int, tail clockstate.Nanos) (err error) {
 			urgent.Do(func() { err = run.built(ctx, tail) })
 			return err
@@ -99,40 +98,26 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 	if err != nil {
 		return nil, fmt.Errorf("restore from %s: %w", im.Dir, err)
 	}
-	return run.report(done, r.Name(), begin)
+	return run.report(done, r.Name(), begin), nil
 }
 
 // rootPID is the number that the tree's root gets in our pid namespace, or 0 if
 // it brings a pid namespace along.
 func rootPID(s *clockstate.State) int {
-	for _, p := range s.Processes {
-		if p.OuterPID == s.RootPID && p.PID == p.OuterPID {
-			return int(p.PID)
-		}
+	if root, err := s.Root(); err == nil && root.PID == root.OuterPID {
+		return int(root.PID)
 	}
 	return 0
-}
-
-// checkNamespaces refuses a tree that needs more than one time namespace: no
-// engine that joins early can serve it.
-func checkNamespaces(s *clockstate.State, engineName string) error {
-	first := s.Processes[0]
-	for _, p := range s.Processes {
-		if p.Namespace != first.Namespace || p.NamespaceForChildren != first.Namespace {
-			return fmt.Errorf("%w: process %d (%s) and process %d (%s) differ; engine %s rebuilds one",
-				ErrSeveralNamespaces, first.OuterPID, first.Comm, p.OuterPID, p.Comm, engineName)
-		}
-	}
-	return nil
 }
 
 // restore is one restore under way. Its hooks are called by the engine, one
 // after the other.
 type restore struct {
 	Options
-	images *Images
-	clocks *hostclock.Reader
-	holder *timens.Holder
+	images  *Images
+	clocks  *hostclock.Reader
+	holders namespaces
+	tick    *hostclock.TickWatch
 
 	plan      *clockstate.Plan
 	waited    clockstate.HostReading // When the gate began to hold.
@@ -141,18 +126,21 @@ type restore struct {
 }
 
 // fixClocks makes the plan and writes the offsets.
-func (r *restore) fixClocks(ctx context.Context, lead clockstate.Nanos) error {
+func (r *restore) fixClocks(ctx context.Context, lead clockstate.Nanos) (*clockstate.Plan, error) {
 	if r.Lead > 0 {
 		lead = clockstate.Nanos(r.Lead)
 	}
-	var err error
-	r.plan, err = planFrom(ctx, r.images, r.clocks, clockstate.PlanOptions{
+	tick, err := r.tick.Tick(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.plan, err = planFrom(r.images, r.clocks, tick, clockstate.PlanOptions{
 		Policy: r.Policy, Lead: lead, Link: r.Link,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return r.holder.SetOffsets(r.plan.Namespaces[0].Offsets)
+	return r.plan, r.holders.setOffsets(r.plan)
 }
 
 // built holds the complete tree until shortly before the planned instant. It is
@@ -180,7 +168,7 @@ func (r *restore) release(ctx context.Context) {
 func (r *restore) awaitPromise() (clockstate.HostReading, error) {
 	const longest = 100 * clockstate.Nanos(time.Millisecond)
 	for {
-		now, err := r.clocks.Read()
+		now, err := r.clocks.Glance()
 		if err != nil {
 			return now, errors.Join(r.releasing, err)
 		}
@@ -190,21 +178,23 @@ func (r *restore) awaitPromise() (clockstate.HostReading, error) {
 	}
 }
 
-// report sums up a restore that succeeded.
-func (r *restore) report(done engine.Restored, engineName string, begin clockstate.HostReading) (*Report, error) {
+// report sums up a restore that succeeded. The tree runs: clocks that cannot be read
+// any more make an invalid proof, not an error.
+func (r *restore) report(done engine.Restored, engineName string, begin clockstate.HostReading) *Report {
 	end, err := r.clocks.Read()
+	proof := r.plan.Prove(r.released)
 	if err := errors.Join(r.releasing, err); err != nil {
-		return nil, fmt.Errorf("the tree runs as process %d, but its clocks could not be proven: %w", done.PID, err)
+		proof = clockstate.Proof{Invalid: fmt.Sprintf("the clocks could not be read at the release: %v", err)}
 	}
 	return &Report{
 		PID:       done.PID,
 		Engine:    engineName,
 		Plan:      r.plan,
-		Proof:     r.plan.Prove(r.released),
+		Proof:     proof,
 		Released:  r.released,
 		ResumedBy: end,
 		Jump:      max(0, r.released.Monotonic-r.plan.Resume.Monotonic),
 		Held:      max(0, r.plan.Resume.Monotonic-r.waited.Monotonic),
 		Duration:  end.Monotonic - begin.Monotonic,
-	}, nil
+	}
 }

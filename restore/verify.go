@@ -4,6 +4,7 @@ package restore
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/hostclock"
@@ -50,7 +51,7 @@ func Verify(im *Images, pid int) (*Verification, error) {
 		if !known {
 			before = root
 		}
-		one, err := verifyProcess(task.PID, before, clocks)
+		one, err := verifyProcess(task.PID, before, im.State.Freeze.Width, clocks)
 		if err != nil {
 			return nil, err
 		}
@@ -72,8 +73,12 @@ func recordsByPID(s *clockstate.State) (root clockstate.Readings, all map[int]cl
 	return root, all
 }
 
-// verifyProcess holds one process against its record.
-func verifyProcess(pid int, before clockstate.Readings, clocks *hostclock.Reader) (VerifiedProcess, error) {
+// readingWidth is more than the reading was wide from which the offsets were planned; it
+// is not recorded.
+const readingWidth = 20 * clockstate.Nanos(time.Microsecond)
+
+// verifyProcess holds one process against its record, which was read in so wide a time.
+func verifyProcess(pid int, before clockstate.Readings, width clockstate.Nanos, clocks *hostclock.Reader) (VerifiedProcess, error) {
 	st, err := proc.ReadStat(pid)
 	if err != nil {
 		return VerifiedProcess{}, fmt.Errorf("verify process %d: %w", pid, err)
@@ -90,7 +95,8 @@ func verifyProcess(pid int, before clockstate.Readings, clocks *hostclock.Reader
 	if err != nil {
 		return VerifiedProcess{}, fmt.Errorf("verify process %d: %w", pid, err)
 	}
-	proof := clockstate.Compare(before, after, host.Width)
+	// BOOTTIME - MONOTONIC is known no better than all three readings tell.
+	proof := clockstate.Compare(before, after, width+readingWidth+host.Width)
 	return VerifiedProcess{PID: pid, Comm: st.Comm, Before: before, After: after, Kept: proof.Kept, Why: whyBroken(proof)}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crtime/crtime/checkpoint"
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/choose"
 )
 
 // dumpOptions are the flags of dump and of pre-dump.
@@ -66,7 +67,21 @@ func (o *dumpOptions) bind(cmd *cobra.Command) {
 
 // runDump dumps a tree and prints what happened.
 func runDump(ctx context.Context, env *environment, o *dumpOptions) error {
-	e, err := o.engine.open(ctx, env)
+	inside := func(pid string) []string {
+		args := env.withTree(pid, nil)
+		if o.engine.name == "auto" {
+			args = append(args, "--engine=native") // CRIU wants more than a user has.
+		}
+		return args
+	}
+	if done, err := env.amongKept(ctx, o.PID, inside); done || err != nil {
+		return err
+	}
+	choice, err := o.engine.choice(env)
+	if err != nil {
+		return err
+	}
+	e, err := choice.Dumper(ctx, choose.Job{Options: o.Options.Options, PID: o.PID, TrackMem: o.TrackMem || o.PrevImages != ""})
 	if err != nil {
 		return err
 	}
@@ -75,6 +90,9 @@ func runDump(ctx context.Context, env *environment, o *dumpOptions) error {
 	done()
 	if err != nil {
 		return err
+	}
+	if report.Warning != nil {
+		env.streams.warn("%v", report.Warning)
 	}
 	return env.result(newDumpResult(report), func() string { return dumpText(report, o.LeaveRunning) })
 }

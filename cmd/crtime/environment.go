@@ -14,6 +14,7 @@ import (
 // environment is what every subcommand gets beside its own options.
 type environment struct {
 	streams *streams
+	args    []string // The command line, without the program's name.
 
 	// The global flags.
 	json      bool

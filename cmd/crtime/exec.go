@@ -50,6 +50,10 @@ with its status.`,
 
 // runExec runs the command and waits for it.
 func runExec(ctx context.Context, env *environment, o *execOptions) error {
+	inside := func(pid string) []string { return env.withTree(pid, o.args) }
+	if done, err := env.amongKept(ctx, o.pid, inside); done || err != nil {
+		return err
+	}
 	if env.streams.Inherit == nil {
 		return errors.New("there are no standard streams that a command could inherit")
 	}
@@ -69,8 +73,5 @@ func runExec(ctx context.Context, env *environment, o *execOptions) error {
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w", o.args[0], err)
 	}
-	if code := shellStatus(state); code != exitOK {
-		return &statusError{code}
-	}
-	return nil
+	return statusOf(shellStatus(state))
 }

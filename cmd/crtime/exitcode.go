@@ -12,7 +12,12 @@ import (
 	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/image"
+	"github.com/crtime/crtime/internal/native/criuimg"
+	"github.com/crtime/crtime/internal/native/memory"
+	"github.com/crtime/crtime/internal/native/ptrace"
+	"github.com/crtime/crtime/internal/native/remote"
 	"github.com/crtime/crtime/internal/proc"
+	"github.com/crtime/crtime/internal/rootless"
 	"github.com/crtime/crtime/internal/timens"
 	"github.com/crtime/crtime/restore"
 )
@@ -64,6 +69,14 @@ type statusError struct{ code exitCode }
 // Error implements error.
 func (s *statusError) Error() string { return fmt.Sprintf("the process ended with status %d", s.code) }
 
+// statusOf makes crtime end with the status of what it stood for.
+func statusOf(code exitCode) error {
+	if code == exitOK {
+		return nil
+	}
+	return &statusError{code}
+}
+
 // silent reports whether an error carries nothing but an exit code.
 func silent(err error) bool {
 	_, ok := errors.AsType[*statusError](err)
@@ -79,19 +92,29 @@ func reasons() []struct {
 		code   exitCode
 		errors []error
 	}{
-		{exitProcess, []error{checkpoint.ErrTarget, restore.ErrPIDTaken, proc.ErrGone}},
+		{exitProcess, []error{checkpoint.ErrTarget, restore.ErrPIDTaken, remote.ErrPIDTaken, proc.ErrGone}},
 		{exitImages, []error{
-			errNoDirectory, image.ErrNoImages, image.ErrAltered, image.ErrMissing, image.ErrManifest, restore.ErrNoClocks,
+			errNoDirectory, image.ErrNoImages, image.ErrAltered, image.ErrMissing, image.ErrManifest, image.ErrUntrusted, restore.ErrNoClocks,
+			criuimg.ErrDamaged, memory.ErrImages,
 			clockstate.ErrMagic, clockstate.ErrTruncated, clockstate.ErrAltered, clockstate.ErrNewer, clockstate.ErrFuture,
 		}},
 		{exitUnsupported, []error{
 			criu.ErrNotFound, criu.ErrTooOld, criu.ErrNoMemoryTracking,
-			errLacking, timens.ErrNotSupported, timens.ErrPrivilege, restore.ErrSeveralNamespaces,
-			engine.ErrUnsupported,
+			errLacking, rootless.ErrNamespaces, timens.ErrNotSupported, timens.ErrPrivilege,
+			engine.ErrUnsupported, remote.ErrMachine, remote.ErrNotAllowed,
 		}},
 		{exitPromise, []error{errNotKept, restore.ErrWallClock}},
 		{exitTimeout, []error{context.DeadlineExceeded}},
 	}
+}
+
+// refusesTracing reports whether a process was of a kind that cannot be stopped, or
+// made to run system calls.
+func refusesTracing(err error) bool {
+	_, denied := errors.AsType[*ptrace.PermissionError](err)
+	_, traced := errors.AsType[*ptrace.TracedError](err)
+	_, target := errors.AsType[*remote.TargetError](err)
+	return denied || traced || target || errors.Is(err, ptrace.ErrSelf) || errors.Is(err, ptrace.ErrLeaderEnded)
 }
 
 // codeOf maps an error to the exit code.
@@ -101,6 +124,9 @@ func codeOf(err error) exitCode {
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
+	}
+	if refusesTracing(err) {
+		return exitProcess
 	}
 	for _, r := range reasons() {
 		for _, target := range r.errors {

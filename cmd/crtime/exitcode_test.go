@@ -12,6 +12,7 @@ import (
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/internal/image"
+	"github.com/crtime/crtime/internal/rootless"
 	"github.com/crtime/crtime/internal/timens"
 	"github.com/crtime/crtime/restore"
 )
@@ -29,7 +30,7 @@ func TestCodeOf(t *testing.T) {
 		{"old criu", criu.ErrTooOld, exitUnsupported},
 		{"old kernel", timens.ErrNotSupported, exitUnsupported},
 		{"no privilege", timens.ErrPrivilege, exitUnsupported},
-		{"several namespaces", restore.ErrSeveralNamespaces, exitUnsupported},
+		{"no namespaces", rootless.ErrNamespaces, exitUnsupported},
 		{"altered image", image.ErrAltered, exitImages},
 		{"newer image", clockstate.ErrNewer, exitImages},
 		{"no directory", errNoDirectory, exitImages},

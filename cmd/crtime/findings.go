@@ -14,6 +14,8 @@ import (
 
 	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/internal/hostclock"
+	"github.com/crtime/crtime/internal/native"
+	"github.com/crtime/crtime/internal/native/remote"
 	"github.com/crtime/crtime/internal/timens"
 )
 
@@ -22,7 +24,7 @@ func allFindings(ctx context.Context, criuPath string) []finding {
 	var out []finding
 	out = append(out, namespaceFindings()...)
 	out = append(out, capabilityFindings()...)
-	out = append(out, criuFindings(ctx, criuPath)...)
+	out = append(out, engineFindings(ctx, criuPath)...)
 	return append(out, mptcpFinding(os.ReadFile), wallClockFinding())
 }
 
@@ -106,7 +108,7 @@ func capabilityFindings() []finding {
 		{finding{ID: "cap-sys-time", Name: "CAP_SYS_TIME", Needed: true, For: "setting the clocks of a new time namespace", How: "run as root"}, capSysTime},
 		{finding{ID: "cap-net-admin", Name: "CAP_NET_ADMIN", For: "established TCP connections (--tcp-established)", How: "run as root"}, capNetAdmin},
 		{finding{
-			ID: "cap-sys-resource", Name: "CAP_SYS_RESOURCE", For: "processes of other users (postgres, workers of nginx): CRIU reads their limits",
+			ID: "cap-sys-resource", Name: "CAP_SYS_RESOURCE", For: "processes of other users (postgres, workers of nginx) through CRIU, which reads their limits",
 			How: "give it to crtime; containers and some virtual machines withhold it from root",
 		}, capSysResource},
 	} {
@@ -119,13 +121,27 @@ func capabilityFindings() []finding {
 	return out
 }
 
+// engineFindings look at the two engines. One of them is enough.
+func engineFindings(ctx context.Context, criuPath string) []finding {
+	own := finding{
+		ID: "native", Name: "crtime's own engine", For: "collecting and rebuilding processes (engine native)",
+		How: "run as root on an x86-64 machine",
+	}.settle(native.Probe(), remote.ErrMachine, remote.ErrNotAllowed)
+	criu := criuFindings(ctx, criuPath)
+	for i := range criu {
+		criu[i].Needed = criu[i].Needed && own.Answer != answerYes
+		own.Needed = own.Needed || criu[i].Needed && criu[i].Answer != answerYes
+	}
+	return append([]finding{own}, criu...)
+}
+
 // criuFindings look for CRIU and ask it.
 func criuFindings(ctx context.Context, path string) []finding {
 	const get = "install CRIU 4.2 or later, or run 'make criu' in crtime's sources"
 	found, err := criu.Find(ctx, path)
 	present := finding{
 		ID: "criu", Name: "CRIU " + criu.Oldest().String() + " or later", Needed: true,
-		For: "collecting and rebuilding processes (engine criu)", How: get,
+		For: "what crtime's own engine does not do: containers, network connections, cgroups (engine criu)", How: get,
 	}.settle(err, criu.ErrNotFound, criu.ErrTooOld)
 	if errors.Is(err, criu.ErrTooOld) {
 		present.Detail = oneLine(err) // It says which one was found, and where.

@@ -3,14 +3,12 @@
 package main
 
 import (
-	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/crtime/crtime/clockstate"
-	"github.com/crtime/crtime/internal/criu"
+	"github.com/crtime/crtime/internal/choose"
 	"github.com/crtime/crtime/internal/engine"
 )
 
@@ -70,29 +68,25 @@ type engineFlags struct {
 // bind adds the flags.
 func (e *engineFlags) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&e.name, "engine", "auto", "who collects and rebuilds the tree: `auto|criu`")
+	f.StringVar(&e.name, "engine", "auto", "who collects and rebuilds the tree: `auto|native|criu`; auto takes CRIU only for what crtime cannot do itself")
 	f.StringVar(&e.criu, "criu", "", "`path` of the criu program (default: $CRTIME_CRIU, the one in PATH, crtime's own cache)")
 	f.StringVar(&e.progress, "progress", "auto", "show on a terminal that work is going on: `auto|never`")
 }
 
-// open finds the engine.
-func (e *engineFlags) open(ctx context.Context, env *environment) (*criu.Engine, error) {
-	if e.name != "auto" && e.name != criu.Name {
-		return nil, usagef("--engine %q: it is one of auto, criu", e.name)
-	}
-	if e.progress != "auto" && e.progress != "never" {
-		return nil, usagef("--progress %q: it is one of auto, never", e.progress)
-	}
+// choice checks the flags and gives what picks the engine.
+func (e *engineFlags) choice(env *environment) (choose.Choice, error) {
 	log, err := env.logger()
 	if err != nil {
-		return nil, err
+		return choose.Choice{}, err
 	}
-	found, err := criu.Find(ctx, e.criu)
-	if err != nil {
-		return nil, err
+	c := choose.Choice{Engine: e.name, CRIU: e.criu, Log: log}
+	if !c.Valid() {
+		return c, usagef("--engine %q: it is one of %s", e.name, strings.Join(choose.Names(), ", "))
 	}
-	log.Debug("criu found", zap.String("path", found.Path), zap.Stringer("version", found.Version))
-	return &criu.Engine{Binary: found, Log: log}, nil
+	if e.progress != "auto" && e.progress != "never" {
+		return c, usagef("--progress %q: it is one of auto, never", e.progress)
+	}
+	return c, nil
 }
 
 // exactArgs accepts as many arguments as there are names, and says which one is

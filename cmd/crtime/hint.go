@@ -12,7 +12,6 @@ import (
 	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/proc"
 	"github.com/crtime/crtime/internal/timens"
-	"github.com/crtime/crtime/restore"
 )
 
 // hintFor says what a user can do about an error whose own text does not, or "".
@@ -23,12 +22,12 @@ func hintFor(err error) string {
 	case errors.Is(err, image.ErrAltered), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrManifest),
 		errors.Is(err, clockstate.ErrAltered), errors.Is(err, clockstate.ErrTruncated), errors.Is(err, clockstate.ErrMagic):
 		return "copy the whole directory again from where it was dumped; no process was made"
+	case errors.Is(err, image.ErrUntrusted):
+		return "if you know who made them and trust them, restore with --trust-images"
 	case errors.Is(err, clockstate.ErrNewer):
 		return "restore with the crtime that made the images, or a later one"
 	case errors.Is(err, clockstate.ErrOutOfRange):
 		return "'crtime plan DIR --policy freeze' shows a plan that does not depend on the outage"
-	case errors.Is(err, restore.ErrSeveralNamespaces):
-		return "dump a part of the tree that lives in one time namespace"
 	case errors.Is(err, proc.ErrGone):
 		return "the process ended; 'ps -e' lists those that run"
 	case errors.Is(err, syscall.ENOSPC):
@@ -36,7 +35,7 @@ func hintFor(err error) string {
 	case errors.Is(err, syscall.EROFS):
 		return "choose a directory on a file system that can be written"
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		return "crtime needs root's privileges: run it with sudo"
+		return "crtime needs root's privileges: run it with sudo, or start the program with 'crtime run'"
 	}
 	return ""
 }

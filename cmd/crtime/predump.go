@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crtime/crtime/checkpoint"
+	"github.com/crtime/crtime/internal/choose"
 )
 
 // newPreDumpCommand makes `crtime pre-dump`.
@@ -47,7 +48,11 @@ func runPreDump(ctx context.Context, env *environment, o *dumpOptions) error {
 	if !o.TrackMem {
 		return usagef("--track-mem=false: a pre-dump is of no use without it")
 	}
-	e, err := o.engine.open(ctx, env)
+	choice, err := o.engine.choice(env)
+	if err != nil {
+		return err
+	}
+	e, err := choice.Dumper(ctx, choose.Job{Options: o.Options.Options, PID: o.PID, TrackMem: true})
 	if err != nil {
 		return err
 	}

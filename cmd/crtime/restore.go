@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/choose"
 	"github.com/crtime/crtime/restore"
 )
 
@@ -67,7 +67,9 @@ func (o *restoreOptions) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.wallClock, "wall-clock", "warn", "if this host's wall clock is behind the dump's: `warn|wait|fail`")
 	f.Var((*leadValue)(&o.Lead), "lead",
-		"aim the resume so far ahead: `duration` such as 250ms, or auto: what earlier restores needed")
+		"aim the resume so far ahead: `duration` such as 250ms, or auto: what the engine expects to need")
+	f.BoolVar(&o.TrustImages, "trust-images", false,
+		"restore images that other users can write, or that belong to one: they decide what the processes may do")
 	f.BoolVarP(&o.detached, "restore-detached", "d", false, "end when the tree runs, and do not wait for it")
 	f.StringVar(&o.pidFile, "pidfile", "", "write the root's process number to this `file`")
 	bindTreeOptions(cmd, &o.Options.Options)
@@ -80,7 +82,12 @@ func runRestore(ctx context.Context, env *environment, o *restoreOptions) error 
 	if o.WallClock, err = restore.ParseWallClock(o.wallClock); err != nil {
 		return &usageError{fmt.Errorf("--wall-clock: %w", err)}
 	}
-	e, err := o.engine.open(ctx, env)
+	if rootless, err := mustBeRootless(); err != nil {
+		return err
+	} else if rootless {
+		return restoreRootless(ctx, env, o)
+	}
+	choice, err := o.engine.choice(env)
 	if err != nil {
 		return err
 	}
@@ -90,7 +97,7 @@ func runRestore(ctx context.Context, env *environment, o *restoreOptions) error 
 	}
 	defer pidFile.discard()
 	done := showProgress(env.streams, o.engine.progress, "restoring from "+o.imagesDir)
-	report, err := restoreImages(ctx, e, o)
+	report, err := restoreImages(ctx, choice, o)
 	done()
 	if err != nil {
 		return err
@@ -107,15 +114,16 @@ func runRestore(ctx context.Context, env *environment, o *restoreOptions) error 
 	if err != nil {
 		return err
 	}
-	if code != exitOK {
-		return &statusError{code}
-	}
-	return nil
+	return statusOf(code)
 }
 
 // restoreImages checks the images and rebuilds the tree.
-func restoreImages(ctx context.Context, e engine.Restorer, o *restoreOptions) (*restore.Report, error) {
+func restoreImages(ctx context.Context, choice choose.Choice, o *restoreOptions) (*restore.Report, error) {
 	images, err := openImages(o.imagesDir)
+	if err != nil {
+		return nil, err
+	}
+	e, err := choice.Restorer(ctx, images.Images, o.Options.Options)
 	if err != nil {
 		return nil, err
 	}

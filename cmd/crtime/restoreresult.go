@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/restore"
 )
 
@@ -97,13 +98,39 @@ func restoreText(r *restore.Report) string {
 	fmt.Fprintf(&b, "Process %d runs again, policy %s. The restore took %s, %s of it waiting for the planned instant.\n",
 		r.PID, r.Plan.Policy, roundTime(r.Duration), roundTime(r.Held))
 	b.WriteString(outageText(r.Plan.Outage) + "\n\n")
-	rows := [][]string{{"CLOCK", "AT THE DUMP", "NOW", "MOVED BY", "KEPT"}}
-	for _, c := range provenClocks(r.Proof) {
-		rows = append(rows, []string{c.Clock.String(), daysText(c.Before), daysText(c.After), signed(c.Margin), yesNo(c.Kept)})
+	for _, ns := range r.Proof.Namespaces {
+		if len(r.Proof.Namespaces) > 1 {
+			b.WriteString(residentsText(r.Plan.State, ns.ID) + ":\n")
+		}
+		rows := [][]string{{"CLOCK", "AT THE DUMP", "NOW", "MOVED BY", "KEPT"}}
+		for _, c := range ns.Clocks {
+			rows = append(rows, []string{c.Clock.String(), daysText(c.Before), daysText(c.After), signed(c.Margin), yesNo(c.Kept)})
+		}
+		b.WriteString(table(rows) + "\n")
 	}
-	b.WriteString(table(rows) + "\n")
 	b.WriteString(jumpText(r))
 	return b.String()
+}
+
+// residentsText says who lives in a time namespace, as in "Process 7 (sh) and 2 more".
+func residentsText(s *clockstate.State, id uint64) string {
+	text, more := "", 0
+	for _, p := range s.Processes {
+		switch {
+		case p.Namespace != id:
+		case text == "":
+			text = fmt.Sprintf("Process %d (%s)", p.OuterPID, commText(p.Comm))
+		default:
+			more++
+		}
+	}
+	switch {
+	case text == "":
+		return fmt.Sprintf("Children to come of process %d", s.Unshared()[id])
+	case more > 0:
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // jumpText says how far CLOCK_MONOTONIC jumped, and why.
@@ -111,7 +138,7 @@ func jumpText(r *restore.Report) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CLOCK_MONOTONIC went on %s later than planned.\n", roundTime(r.Jump))
 	if r.Jump > clockstate.Nanos(lateAfter) {
-		b.WriteString("The tree was ready later than expected; the next restore on this machine will allow for it (or see --lead).\n")
+		b.WriteString("The tree was ready later than expected: " + laterAdvice(r.Engine) + "\n")
 	}
 	for _, ns := range r.Plan.Namespaces {
 		for _, c := range ns.Corrections {
@@ -119,6 +146,14 @@ func jumpText(r *restore.Report) string {
 		}
 	}
 	return b.String()
+}
+
+// laterAdvice says what may make the next restore resume on time.
+func laterAdvice(engine string) string {
+	if engine == criu.Name {
+		return "the next restore on this machine will allow for it (or see --lead)."
+	}
+	return "the machine was busy; --lead gives it more time."
 }
 
 // outageText says how long a tree was away, and how sure that is.

@@ -70,6 +70,7 @@ func addCommands(root *cobra.Command, env *environment) {
 		{groupJob, newDumpCommand(env)},
 		{groupJob, newPreDumpCommand(env)},
 		{groupJob, newRestoreCommand(env)},
+		{groupJob, newRunCommand()},
 		{groupLook, newPlanCommand(env)},
 		{groupLook, newShowCommand(env)},
 		{groupLook, newVerifyCommand(env)},
@@ -81,6 +82,7 @@ func addCommands(root *cobra.Command, env *environment) {
 		c.cmd.RunE = env.started(c.cmd.RunE)
 		root.AddCommand(c.cmd)
 	}
+	root.AddCommand(newKeeperCommand())
 	root.AddCommand(helpTopics()...)
 }
 
@@ -111,7 +113,7 @@ func helpTopics() []*cobra.Command {
 	for _, m := range exitMeanings() {
 		fmt.Fprintf(&codes, "  %3d  %s\n", m.Code, m.Meaning)
 	}
-	codes.WriteString("\n'restore' without --restore-detached and 'exec' end with the status of the process\n" +
+	codes.WriteString("\n'restore' without --restore-detached, 'run' and 'exec' end with the status of the process\n" +
 		"that they wait for, or 128 and the number of the signal that ended it.\n")
 	return []*cobra.Command{
 		{Use: "policies", Short: "What the clocks read after a restore", Long: policies.String()},

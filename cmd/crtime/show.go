@@ -89,7 +89,7 @@ type showResult struct {
 
 // newShowResult picks what showResult holds.
 func newShowResult(im *restore.Images, plan *clockstate.Plan, planErr error) showResult {
-	r := showResult{Images: im.Dir, Bytes: im.Bytes, State: im.State}
+	r := showResult{Images: im.Dir, Bytes: im.Manifest.Bytes(), State: im.State}
 	if planErr != nil {
 		r.PlanErr = planErr.Error()
 		return r
@@ -103,7 +103,7 @@ func newShowResult(im *restore.Images, plan *clockstate.Plan, planErr error) sho
 func stateText(im *restore.Images) string {
 	s := im.State
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, dumped by crtime %s with engine %s\n", im.Dir, bytesText(im.Bytes), s.ToolVersion, s.Engine)
+	fmt.Fprintf(&b, "%s: %s, dumped by crtime %s with engine %s\n", im.Dir, bytesText(im.Manifest.Bytes()), s.ToolVersion, s.Engine)
 	fmt.Fprintf(&b, "Host %s, Linux %s, boot %s\n", s.Host.Hostname, s.Host.KernelRelease, s.Host.BootID)
 	fmt.Fprintf(&b, "Frozen at %s (%s), wall clock %s\n", wallText(s.Freeze.Realtime), freezeText(s), wallClockText(s.Freeze.WallClock))
 	for _, ns := range s.Namespaces {

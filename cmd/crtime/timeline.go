@@ -30,8 +30,9 @@ type lane struct {
 // newTimeline takes from a plan what is drawn: the clocks of the namespace that
 // the tree's root lives in.
 func newTimeline(p *clockstate.Plan) timeline {
-	root := rootProcess(p.State)
-	ns := namespaceOf(p, root)
+	// NewPlan has checked that both are there.
+	root, _ := p.State.Root()
+	ns, _ := p.Namespace(root.Namespace)
 	t := timeline{
 		Root:   fmt.Sprintf("%s (process %d)", commText(root.Comm), root.OuterPID),
 		Policy: p.Policy,
@@ -45,26 +46,6 @@ func newTimeline(p *clockstate.Plan) timeline {
 		{"BOOTTIME", ns.Recorded.Boottime, after.Boottime},
 	}
 	return t
-}
-
-// rootProcess is the recorded root of a tree.
-func rootProcess(s *clockstate.State) clockstate.Process {
-	for _, p := range s.Processes {
-		if p.OuterPID == s.RootPID {
-			return p
-		}
-	}
-	return clockstate.Process{}
-}
-
-// namespaceOf is what is planned for the namespace that a process lives in.
-func namespaceOf(p *clockstate.Plan, process clockstate.Process) clockstate.PlannedNamespace {
-	for _, ns := range p.Namespaces {
-		if ns.ID == process.Namespace {
-			return ns
-		}
-	}
-	return clockstate.PlannedNamespace{}
 }
 
 // glyphs are the characters of a drawing.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,13 +35,13 @@ code is 6 if a promise is not kept.`,
   crtime verify $(cat pid) images`,
 		Args:              wantVerifyArgs,
 		ValidArgsFunction: completeVerify,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			o := verifyOptions{dir: args[len(args)-1]}
 			if len(args) == 2 {
 				// wantVerifyArgs has accepted it.
 				o.pid, _ = parsePID(args[0])
 			}
-			return runVerify(env, o)
+			return runVerify(cmd.Context(), env, o)
 		},
 	}
 }
@@ -66,7 +67,19 @@ func completeVerify(cmd *cobra.Command, args []string, prefix string) ([]cobra.C
 }
 
 // runVerify verifies and prints.
-func runVerify(env *environment, o verifyOptions) error {
+func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
+	if o.pid != 0 {
+		done, err := env.amongKept(ctx, o.pid, func(inside string) []string {
+			args := []string{"verify", inside, o.dir, "--log-level", env.logLevel, "--log-format", env.logFormat}
+			if env.json {
+				args = append(args, "--json")
+			}
+			return args
+		})
+		if done || err != nil {
+			return err
+		}
+	}
 	images, err := openImages(o.dir)
 	if err != nil {
 		return err
@@ -81,8 +94,10 @@ func runVerify(env *environment, o verifyOptions) error {
 	if err := env.result(newVerifyResult(images.Dir, o.pid, v), func() string { return verifyText(v) }); err != nil {
 		return err
 	}
-	if !v.Kept {
-		return fmt.Errorf("process %d: %w", o.pid, errNotKept)
+	for _, p := range v.Processes {
+		if !p.Kept {
+			return fmt.Errorf("process %d: %w: %s", p.PID, errNotKept, p.Why)
+		}
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 	if err != nil {
 		return err
 	}
-	workDir := req.Images
+	workDir := req.Images.Dir()
 	if req.WorkDir != "" {
 		if workDir, err = os.Open(req.WorkDir); err != nil {
 			return fmt.Errorf("work directory: %w", err)
@@ -59,7 +59,7 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 		defer workDir.Close()
 	}
 	opts.Pid = proto.Int32(int32(req.PID))
-	opts.ImagesDirFd = proto.Int32(int32(req.Images.Fd()))
+	opts.ImagesDirFd = proto.Int32(int32(req.Images.Dir().Fd()))
 	opts.WorkDirFd = proto.Int32(int32(workDir.Fd()))
 	opts.LogFile = proto.String(logName(req.Options, "dump.log"))
 	opts.LeaveRunning = proto.Bool(req.LeaveRunning)

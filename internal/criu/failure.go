@@ -137,7 +137,7 @@ func hints() []advice {
 		},
 		{
 			regexp.MustCompile(`io_uring`),
-			"It uses io_uring, which CRIU does not support. Some node versions do so for files: start those with UV_USE_IO_URING=0.",
+			"It uses io_uring, which CRIU does not support. Current versions of node always do: set the sysctl kernel.io_uring_disabled to 2 before starting it.",
 		},
 		{
 			regexp.MustCompile(`Can't get rlimit`),

@@ -43,3 +43,16 @@ func checkNamespaces(root int) error {
 	}
 	return nil
 }
+
+// onlyNamespace is the one that CRIU is to be born in. CRIU rebuilds trees that lived
+// in one.
+func onlyNamespace(req engine.RestoreRequest) (*timens.Holder, error) {
+	first := req.State.Processes[0]
+	for _, p := range req.State.Processes {
+		if p.Namespace != first.Namespace || p.NamespaceForChildren != first.Namespace {
+			return nil, fmt.Errorf("%w: processes %d (%s) and %d (%s) lived in different time namespaces, or one had made another for its children; CRIU rebuilds one: use --engine native",
+				engine.ErrUnsupported, first.OuterPID, first.Comm, p.OuterPID, p.Comm)
+		}
+	}
+	return req.Namespaces[first.Namespace], nil
+}

@@ -19,40 +19,45 @@ import (
 	"github.com/crtime/crtime/internal/timens"
 )
 
-// Restore implements engine.Restorer. CRIU is started inside req.Namespace, so
-// the offsets are fixed before it begins, aimed at when it is expected to end.
+// Restore implements engine.Restorer. CRIU is started inside the tree's time
+// namespace, so the offsets are fixed before it begins, aimed at when it is expected to end.
 //
 // Two notifications serve as the gate. At post-restore the tree is complete, its
 // timers not armed yet, and CRIU still undoes everything if we refuse or die: the
 // long wait is there. At pre-resume only the detaching is left: the last part of
 // the wait is there, as short as the time between the two is known.
 func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks engine.RestoreHooks) (engine.Restored, error) {
+	holder, err := onlyNamespace(req)
+	if err != nil {
+		return engine.Restored{}, err
+	}
 	opts, err := requestOptions(req.Options)
 	if err != nil {
 		return engine.Restored{}, err
 	}
-	v, err := newView(req.ImagesDir)
+	v, err := newView(req.Images.Dir)
 	if err != nil {
 		return engine.Restored{}, err
 	}
 	defer v.close()
-	workDir, logPath := v.dir, v.path(logName(req.Options, "restore.log"))
+	log := logName(req.Options, "restore.log")
+	workDir, logPath := v.dir, v.path(log)
 	if req.WorkDir != "" {
 		if workDir, err = os.Open(req.WorkDir); err != nil {
 			return engine.Restored{}, fmt.Errorf("work directory: %w", err)
 		}
 		defer workDir.Close()
-		logPath = req.WorkDir + "/" + logName(req.Options, "restore.log")
+		logPath = req.WorkDir + "/" + log
 	}
 	opts.ImagesDirFd = proto.Int32(int32(v.dir.Fd()))
 	opts.WorkDirFd = proto.Int32(int32(workDir.Fd()))
-	opts.LogFile = proto.String(logName(req.Options, "restore.log"))
+	opts.LogFile = proto.String(log)
 	// The tree's root becomes our own child, so that we can wait for it. As
 	// init of a pid namespace we cannot have siblings, and inherit it anyway.
 	opts.RstSibling = proto.Bool(os.Getpid() != 1)
 
-	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.ImageBytes, root: req.RootPID}
-	talk, swrk, err := run.start(e, req.Namespace)
+	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.Images.Manifest.Bytes(), root: req.RootPID}
+	talk, swrk, err := run.start(e, holder, func(plan *clockstate.Plan) error { return e.setTimers(v, req, plan) })
 	if err != nil {
 		return engine.Restored{}, err
 	}
@@ -71,6 +76,15 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	return engine.Restored{PID: int(resp.GetRestore().GetPid())}, nil
 }
 
+// setTimers makes the timers of the view right, and tells of the sleeps that cannot be.
+func (e *Engine) setTimers(v *view, req engine.RestoreRequest, plan *clockstate.Plan) error {
+	asleep, err := v.setTimers(req.Images.Dir, req.State, plan)
+	if len(asleep) > 0 {
+		e.log().Warn("threads that were asleep will be told EINTR, which CRIU does not spare them; --engine native does", zap.Any("asleep in", asleep))
+	}
+	return err
+}
+
 // restoring is one restore under way.
 type restoring struct {
 	hooks     engine.RestoreHooks
@@ -83,22 +97,27 @@ type restoring struct {
 	root                        int // As the request or notifications told it; 0: not known yet.
 }
 
-// start fixes the clocks and starts CRIU in the namespace.
-func (r *restoring) start(e *Engine, ns *timens.Holder) (*conversation, *timens.Process, error) {
+// start fixes the clocks, tells fixed how, and starts CRIU in the namespace.
+func (r *restoring) start(e *Engine, ns *timens.Holder, fixed func(*clockstate.Plan) error) (*conversation, *timens.Process, error) {
 	talk, theirs, err := newConversation()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer theirs.Close()
 	r.fixed = time.Now()
-	if err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.bytes))); err != nil {
+	plan, err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.bytes)))
+	if err == nil {
+		err = fixed(plan)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, talk.close())
 	}
 	swrk, err := ns.Exec(timens.Command{
-		Path:  e.Binary.Path,
-		Args:  []string{e.Binary.Path, "swrk", "3"},
-		Env:   os.Environ(),
-		Files: []*os.File{nil, nil, os.Stderr, theirs},
+		Path: e.Binary.Path,
+		Args: []string{e.Binary.Path, "swrk", "3"},
+		Env:  os.Environ(),
+		// CRIU gives a --shell-job the terminal that is its standard input.
+		Files: []*os.File{os.Stdin, nil, os.Stderr, theirs},
 	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start criu in the new time namespace: %w", err), talk.close())

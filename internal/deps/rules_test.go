@@ -54,8 +54,14 @@ func rules() []rule {
 		},
 		{
 			From:   []string{"internal/native/..."},
+			Except: kits(),
 			Forbid: []string{"internal/criu/..."},
 			Why:    "a tree is dumped and restored by one engine, never by half of each",
+		},
+		{
+			From:   []string{"checkpoint/...", "restore/..."},
+			Forbid: []string{"internal/choose/...", "internal/criu/...", "internal/native/..."},
+			Why:    "the order of things does not know who does them; they meet in internal/engine",
 		},
 		{
 			From:   []string{"checkpoint/..."},
@@ -75,17 +81,22 @@ func rules() []rule {
 		},
 		{
 			From:   []string{"..."},
-			Except: []string{"e2e/..."},
-			Forbid: []string{"e2e/..."},
+			Except: kits("e2e/..."),
+			Forbid: kits("e2e/..."),
 			Why:    "what ships does not depend on its tests",
 		},
 		{
 			From:   []string{"..."},
-			Except: []string{"e2e/..."},
+			Except: kits("e2e/..."),
 			Forbid: []string{"testing", "pgregory.net/rapid/...", "go.uber.org/goleak/...", "github.com/rogpeppe/go-internal/..."},
 			Why:    "test libraries stay in test files",
 		},
 	}
+}
+
+// kits adds the packages that only tests import.
+func kits(more ...string) []string {
+	return append(more, "internal/testkit/...", "internal/native/nativetest/...")
 }
 
 // TestRules checks every rule on both architectures that crtime supports.

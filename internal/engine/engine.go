@@ -14,16 +14,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/timens"
 )
 
 // ErrUnsupported says that an engine cannot represent what a tree consists of.
 // Nothing has been touched.
 var ErrUnsupported = errors.New("the engine cannot do this")
+
+// ErrUnsavable is an ErrUnsupported that no other engine can do either: CRIU would
+// report success, and lose it.
+var ErrUnsavable = fmt.Errorf("%w, nor can CRIU, which would lose it without a word (--engine criu lets it)", ErrUnsupported)
 
 // Options are what a user may ask of a dump and a restore of the same tree.
 // Names follow CRIU's command line. The zero value is the plainest case.
@@ -42,17 +46,22 @@ type Options struct {
 	WorkDir        string        // Where the engine's log goes; "": beside the images.
 	LogFile        string        // Name of the log file; "": the engine's own.
 	Verbosity      int           // The engine's log level, 0 to 4; 0: 2.
+	// TrustImages restores images that somebody other than root and the caller
+	// can write, or that are below a folder which such a one can write, and lets
+	// processes become more than the owner of the images is: whoever makes images
+	// decides what the processes are and may do.
+	TrustImages bool
 }
 
 // DumpRequest says what to dump and where to.
 type DumpRequest struct {
 	Options
 
-	PID          int      // Root of the tree, in the caller's pid namespace.
-	Images       *os.File // Directory to write into. Stays the caller's.
-	LeaveRunning bool     // Let the tree run on afterwards.
-	TrackMem     bool     // Start (or go on) tracking which memory changes.
-	Parent       string   // Earlier dump's directory, relative to Images; "": none.
+	PID          int            // Root of the tree, in the caller's pid namespace.
+	Images       *image.Staging // Directory to write into. Stays the caller's.
+	LeaveRunning bool           // Let the tree run on afterwards.
+	TrackMem     bool           // Start (or go on) tracking which memory changes.
+	Parent       string         // Earlier dump's directory, relative to Images; "": none.
 }
 
 // DumpHooks are the moments of a dump. An error from any of them ends the dump,
@@ -61,9 +70,13 @@ type DumpHooks struct {
 	// Freezing is called when an engine that cannot call Frozen is about to
 	// stop the tree.
 	Freezing func() error
-	// Frozen is called by an engine that stops the tree itself, as soon as the
-	// last thread has stopped.
-	Frozen func() error
+	// ReadClocks reads the host's clocks at once. It is for an engine that stops the
+	// tree itself: the last reading after the last thread has stopped counts.
+	ReadClocks func() (clockstate.HostReading, error)
+	// Frozen is called by such an engine with that reading, when it has seen to it that
+	// no thread stands in the middle of reading a clock. From the reading until Collected
+	// has returned no thread runs.
+	Frozen func(clockstate.HostReading) error
 	// Collected is called when everything has been written and every thread is
 	// still stopped. When it returns nil the tree is killed, or let go.
 	Collected func() error
@@ -79,27 +92,29 @@ type Dumper interface {
 	PreDump(ctx context.Context, req DumpRequest) error
 }
 
-// RestoreRequest says what to restore and into which time namespace.
+// RestoreRequest says what to restore and into which time namespaces.
 type RestoreRequest struct {
 	Options
 
-	ImagesDir string         // Directory to read from. It is never changed.
-	Namespace *timens.Holder // The tree's new time namespace, its offsets not written yet.
+	Images *image.Images     // Checked images. The directory is never changed.
+	State  *clockstate.State // The clocks that were recorded with them.
+	// Namespaces are the tree's new time namespaces, by the IDs of those that they
+	// stand for in State. Those in State.Unshared are missing: the process that had
+	// made one makes it again.
+	Namespaces map[uint64]*timens.Holder
 	// RootPID is the number that the tree's root will have in the caller's pid
 	// namespace; 0: not known, because it comes back in one of its own.
 	RootPID int
-	// ImageBytes is the size of all images, from which an engine estimates how
-	// long it will take.
-	ImageBytes int64
 }
 
 // RestoreHooks are the moments of a restore. An error from any of them ends the
 // restore, and the engine removes what it has built.
 type RestoreHooks struct {
-	// FixClocks is called once, at the last moment at which the namespace's
+	// FixClocks is called once, at the last moment at which the namespaces'
 	// offsets can still be written. lead is how long the engine expects to need
-	// from now until it can release the tree.
-	FixClocks func(lead clockstate.Nanos) error
+	// from now until it can release the tree. The plan says which offsets were
+	// written, and which ones those of State.Unshared are to get.
+	FixClocks func(lead clockstate.Nanos) (*clockstate.Plan, error)
 	// Built is called when the tree is complete and stopped. tail is how long
 	// the engine expects to need from the hook's return until Release.
 	Built func(pid int, tail clockstate.Nanos) error

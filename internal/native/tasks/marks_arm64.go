@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tasks
+
+func machineThreadMarks() []mark { return nil }
+
+func machineProcessMarks() []mark { return nil }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package waits
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnavailable says that the kernel cannot be asked: crtime may not load the
+// program, or the kernel has no type information of itself.
+var ErrUnavailable = errors.New("the kernel cannot be asked how long threads have still to sleep")
+
+// Reader asks the kernel. It is not safe for concurrent use.
+type Reader struct {
+	objects bpfObjects
+	link    *link.Iter
+	tick    int64
+}
+
+// Open loads the program. That takes some ten milliseconds, what Read does less than
+// one. The error is ErrUnavailable.
+func Open() (*Reader, error) {
+	r := &Reader{}
+	if err := r.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, err), r.Close())
+	}
+	return r, nil
+}
+
+func (r *Reader) open() (err error) {
+	if r.tick, err = tick(); err != nil {
+		return err
+	}
+	err = loadBpfObjects(&r.objects, nil)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("a BPF program needs root (CAP_BPF and CAP_PERFMON): %w", unix.EPERM)
+	}
+	if err != nil {
+		return err
+	}
+	r.link, err = link.AttachIter(link.IterOptions{Program: r.objects.Tell})
+	return err
+}
+
+// tick is the length of the kernel's tick in nanoseconds.
+func tick() (int64, error) {
+	var length unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &length); err != nil {
+		return 0, fmt.Errorf("length of the tick: %w", err)
+	}
+	return length.Nano(), nil
+}
+
+// Close gives up the program.
+func (r *Reader) Close() error {
+	var errs []error
+	if r.link != nil {
+		errs = append(errs, r.link.Close())
+	}
+	if r.objects.Tell != nil {
+		errs = append(errs, r.objects.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Deadline is a moment on one of the host's clocks, whatever time namespace the
+// thread or crtime is in.
+type Deadline struct {
+	Clock int32 // CLOCK_*.
+	At    int64 // In nanoseconds.
+	// Fuzz is how much earlier or later it can be, in nanoseconds. Timers that count
+	// ticks are not more exact than a tick.
+	Fuzz int64
+}
+
+// Known reports whether there is a deadline.
+func (d Deadline) Known() bool { return d.At != 0 }
+
+// Thread is what the kernel knows of a thread's wait.
+type Thread struct {
+	// Switches counts how often the thread gave up its processor by itself. If it grew
+	// by no more than one between two looks, in the second of which the thread is
+	// stopped for the first time, it has slept from the first until it was stopped.
+	Switches uint64
+	// Timer wakes the thread if nothing else does; unknown in one that does not sleep,
+	// or has no time limit.
+	Timer Deadline
+	// Sleep, Poll and Futex are when an interrupted nanosleep (or clock_nanosleep
+	// that is relative), poll, or relative futex wait is to end. Only that of the call
+	// in which the thread was stopped means anything. Sleep has the thread's timer
+	// slack in it (prctl(2), PR_SET_TIMERSLACK), which is 50 us unless it was set.
+	Sleep, Poll, Futex Deadline
+	// Remainder is where an interrupted nanosleep writes what is left if a handler
+	// ends it; 0: nowhere.
+	Remainder uint64
+
+	restart uint64 // The address of the function with which the kernel goes on.
+}
+
+// Read looks at all threads of processes, by thread number. Threads that begin or end
+// meanwhile may be left out.
+func (r *Reader) Read(pids []int) (map[int]Thread, error) {
+	const there = int32(1)
+	for _, pid := range pids {
+		if err := r.objects.Wanted.Put(int32(pid), there); err != nil {
+			return nil, fmt.Errorf("ask about process %d: %w", pid, err)
+		}
+		// If it stays, the worst is that a later Read is told of it, too.
+		defer func() { _ = r.objects.Wanted.Delete(int32(pid)) }()
+	}
+	text, err := r.link.Open()
+	if err != nil {
+		return nil, fmt.Errorf("ask for the waits of threads: %w", err)
+	}
+	defer text.Close()
+	threads := make(map[int]Thread)
+	many := bufio.NewReaderSize(text, 1<<16)
+	for {
+		var w wait
+		err := binary.Read(many, binary.NativeEndian, &w)
+		if errors.Is(err, io.EOF) {
+			return threads, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the waits of threads: %w", err)
+		}
+		threads[int(w.TID)] = w.thread(r.tick)
+	}
+}
+
+// wait is struct wait of bpf/waits.c.
+type wait struct {
+	TID, PID int32
+	Switches uint64
+
+	Timer uint32
+	Clock int32
+	At    uint64
+	Ticks uint64
+	Now   uint64
+
+	Restart                uint64
+	Remainder              uint64
+	Nanosleep, Poll, Futex uint64
+	NanosleepClock         int32
+	PollLimited            uint32
+}
+
+// The kinds of timers: enum timer of bpf/waits.c.
+const (
+	precise = 1
+	coarse  = 2
+)
+
+// thread gives what was read its meaning. tick is the length of the kernel's.
+func (w *wait) thread(tick int64) Thread {
+	t := Thread{
+		Switches: w.Switches, Remainder: w.Remainder, restart: w.Restart,
+		Sleep: Deadline{Clock: w.NanosleepClock, At: int64(w.Nanosleep)},
+		Futex: Deadline{Clock: unix.CLOCK_MONOTONIC, At: int64(w.Futex)},
+	}
+	if w.PollLimited != 0 {
+		t.Poll = Deadline{Clock: unix.CLOCK_MONOTONIC, At: int64(w.Poll)}
+	}
+	switch w.Timer {
+	case precise:
+		t.Timer = Deadline{Clock: w.Clock, At: int64(w.At)}
+	case coarse:
+		// Both counts may have gone around: their difference holds.
+		t.Timer = Deadline{Clock: unix.CLOCK_MONOTONIC, At: int64(w.Now) + int64(w.At-w.Ticks)*tick, Fuzz: tick}
+	}
+	return t
+}
