@@ -2,11 +2,15 @@
 #
 # `make` alone lists the targets. Every target may be run again at any time.
 
-DESTDIR   ?=
-PREFIX    ?= /usr/local
-VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
-FUZZTIME  ?= 60
-ARGS      ?=
+DESTDIR     ?=
+PREFIX      ?= /usr/local
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+FUZZTIME    ?= 60
+ARGS        ?=
+SOAK        ?= 10m
+KILLS       ?= 1000
+CORRUPTIONS ?= 1000
+KERNELS     ?= 6.1 6.12 newest
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,7 +32,7 @@ fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/crtime, one static binary.
@@ -53,9 +57,33 @@ unit: ## Run the tests other than end to end.
 e2e: deps build ## Run the end-to-end tests: real programs on this kernel.
 	$(with_criu) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh e2e
 
+.PHONY: test-kernels
+test-kernels: ## Run tests inside Debian's kernels, under QEMU. KERNELS="6.1 6.12 newest".
+	@.ci/install-deps.sh kernels
+	$(with_criu) $(with_go) KERNELS='$(KERNELS)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh kernels
+
 .PHONY: bench
 bench: deps build ## Measure crtime beside CRIU alone. ARGS=...
 	$(with_criu) $(with_go) CGO_ENABLED=0 go run ./e2e/bench $(ARGS)
+
+.PHONY: sleeps
+sleeps: deps build ## Show what becomes of every kind of sleep and timer, beside CRIU. ARGS=...
+	$(with_criu) $(with_go) CGO_ENABLED=0 go run ./e2e/sleeptable $(ARGS)
+
+# None of these is for a time limit of go test's.
+long = $(with_criu) $(with_go) CGO_ENABLED=0 go test -v -count=1 -timeout 0 ./e2e
+
+.PHONY: soak
+soak: deps build ## Dump and restore at random, with loads, and check all promises. SOAK=10m.
+	CRTIME_E2E_SOAK='$(SOAK)' && export CRTIME_E2E_SOAK && $(long) -run '^TestSoak$$'
+
+.PHONY: kills
+kills: deps build ## Kill crtime at random in dumps and restores. KILLS=1000.
+	CRTIME_E2E_KILLS='$(KILLS)' && export CRTIME_E2E_KILLS && $(long) -run '^TestKilled(Dump|Restore)$$/native'
+
+.PHONY: corruptions
+corruptions: deps build ## Restore images that were spoilt at random. CORRUPTIONS=1000.
+	CRTIME_E2E_CORRUPTIONS='$(CORRUPTIONS)' && export CRTIME_E2E_CORRUPTIONS && $(long) -run '^TestCorruption$$'
 
 .PHONY: fuzz
 fuzz: ## Fuzz all targets, FUZZTIME seconds together (default 60).
@@ -72,6 +100,10 @@ fmt: ## Format the Go code as lint wants it.
 .PHONY: proto
 proto: ## Generate the Go code of the .proto files.
 	$(with_go) .ci/proto.sh generate
+
+.PHONY: bpf
+bpf: ## Compile the BPF program, with clang.
+	$(with_go) .ci/bpf.sh generate
 
 .PHONY: criu
 criu: ## Find or fetch a CRIU that works here, and print its path.

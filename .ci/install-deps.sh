@@ -3,9 +3,11 @@
 #
 # Installs the Debian packages that crtime's tests need, if any is missing.
 #
-# Usage: install-deps.sh [demo|test]
-#   demo  a C compiler only
-#   test  also the real programs that the end-to-end tests dump and restore
+# Usage: install-deps.sh [bpf|demo|test|kernels]
+#   bpf      what compiles the BPF program
+#   demo     a C compiler only
+#   test     also the real programs that the end-to-end tests dump and restore
+#   kernels  a C compiler, and QEMU to boot other kernels
 #
 # What is there already, from whatever source, is left alone, and a machine
 # that lacks nothing is not touched and needs no network. Services that come
@@ -19,6 +21,14 @@ readonly demo_needs=(
 	/usr/include/stdio.h:libc6-dev
 	git:git
 	ip:iproute2
+)
+readonly kernels_needs=(
+	"${demo_needs[@]}"
+	qemu-system-x86_64:qemu-system-x86
+)
+readonly bpf_needs=(
+	clang:clang
+	llvm-strip:llvm
 )
 readonly test_needs=(
 	"${demo_needs[@]}"
@@ -101,9 +111,11 @@ install() {
 main() {
 	local -a needs packages
 	case ${1:-test} in
+	bpf) needs=("${bpf_needs[@]}") ;;
 	demo) needs=("${demo_needs[@]}") ;;
 	test) needs=("${test_needs[@]}") ;;
-	*) die "usage: install-deps.sh [demo|test]" ;;
+	kernels) needs=("${kernels_needs[@]}") ;;
+	*) die "usage: install-deps.sh [bpf|demo|test|kernels]" ;;
 	esac
 	mapfile -t packages < <(missing_packages "${needs[@]}")
 	if ((${#packages[@]} == 0)); then return; fi

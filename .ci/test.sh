@@ -4,11 +4,14 @@
 # Runs the Go tests and ends with one line: N passed, N failed, N skipped.
 # Every skipped test is listed with its reason.
 #
-# Usage: test.sh [all|unit|e2e]
+# Usage: test.sh [all|unit|e2e|kernels]
 #
 # The end-to-end tests run after the others and alone, since they measure time.
+# Those inside other kernels are part of all, too, but are skipped there: they are
+# run by kernels, which gets the kernels first.
 #
 # Environment:
+#   KERNELS             which ones: names that get-kernel.sh knows
 #   RACE                when 1, use the race detector (needs a C compiler)
 #   TESTFLAGS           more flags for go test, such as -short or -run=Name
 #   CI                  when true, a skipped end-to-end test is a failure
@@ -32,6 +35,7 @@ if [[ ${CI:-} == true ]]; then export CRTIME_E2E_STRICT=${CRTIME_E2E_STRICT:-1};
 results=$(mktemp -d)
 trap 'rm -rf -- "$results"' EXIT
 status=0
+limit=30m
 
 # run tests the packages $3... in the format $2 and keeps the events as $1.
 run() {
@@ -39,7 +43,19 @@ run() {
 	shift 2
 	if (($# == 0)); then return; fi
 	tool gotestsum --format "$format" --format-hide-empty-pkg \
-		--jsonfile "$results/$name.json" -- -timeout 30m "${flags[@]}" "$@" || status=1
+		--jsonfile "$results/$name.json" -- -timeout "$limit" "${flags[@]}" "$@" || status=1
+}
+
+# get_kernels fetches the kernels $@ where the cache lacks them, and names them to
+# the tests.
+get_kernels() {
+	local kernel dir
+	CRTIME_KERNELS=
+	for kernel; do
+		dir=$(e2e/kernels/get-kernel.sh "$kernel")
+		CRTIME_KERNELS+="$kernel=$dir "
+	done
+	export CRTIME_KERNELS
 }
 
 # count prints how many tests and subtests ended in the given way.
@@ -55,7 +71,13 @@ for package in "${packages[@]}"; do
 done
 case $what in
 all | unit | e2e) ;;
-*) die "usage: test.sh [all|unit|e2e]" ;;
+kernels)
+	read -ra kernels <<<"${KERNELS:-6.1 6.12 newest}"
+	get_kernels "${kernels[@]}"
+	unit=() e2e=(./e2e/kernels/...)
+	limit=60m # Emulation is slow.
+	;;
+*) die "usage: test.sh [all|unit|e2e|kernels]" ;;
 esac
 if [[ $what != e2e ]]; then run unit pkgname "${unit[@]}"; fi
 if [[ $what != unit ]]; then run e2e testname "${e2e[@]}"; fi

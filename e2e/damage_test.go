@@ -6,13 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/crtime/crtime/e2e/harness"
 )
 
 // TestDamage truncates each file of a dump in turn, alters one byte of it and
 // takes it away. Each must be refused by name, before any process is made, and
 // the repaired images must still work.
-func TestDamage(t *testing.T) {
-	c := newCase(t)
+func TestDamage(t *testing.T) { eachEngine(t, testDamage) }
+
+func testDamage(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	images := c.Path("images")
 	c.Dump(ticker, images)
@@ -47,13 +50,13 @@ func TestDamage(t *testing.T) {
 			_, err := c.Crtime.Restore(c.Context, images)
 			refused(c, err, exitImages, name)
 			if live := ticker.PIDs(); len(live) != 0 {
-				t.Fatalf("%s %s: processes %v were made", name, damage.name, live)
+				c.Fatalf("%s %s: processes %v were made", name, damage.name, live)
 			}
 			c.Check(os.WriteFile(path, whole, 0o600))
 			tried++
 		}
 	}
-	t.Logf("%d kinds of damage to %d files were refused", tried, tried/len(damages))
+	c.Logf("%d kinds of damage to %d files were refused", tried, tried/len(damages))
 	c.Restore(ticker, images)
 	c.WaitRecords(ticker, 30)
 	c.GoodLog(ticker)

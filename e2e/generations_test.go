@@ -3,9 +3,6 @@
 package e2e
 
 import (
-	"context"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -15,8 +12,9 @@ import (
 
 // TestGenerations dumps and restores one tree five times: what one restore
 // gets wrong, the next would add to.
-func TestGenerations(t *testing.T) {
-	c := newCase(t)
+func TestGenerations(t *testing.T) { eachEngine(t, testGenerations) }
+
+func testGenerations(c *harness.Case) {
 	ticker := c.Start(c.GoTicker())
 	const generations = 5
 	restores := make([]harness.RestoreResult, generations)
@@ -34,7 +32,10 @@ func TestGenerations(t *testing.T) {
 // TestGenerationsOfDifferentPolicies checks that a policy concerns its own
 // restore only.
 func TestGenerationsOfDifferentPolicies(t *testing.T) {
-	c := newCase(t)
+	eachEngine(t, testGenerationsOfDifferentPolicies)
+}
+
+func testGenerationsOfDifferentPolicies(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	policies := []string{"suspend", "freeze", "elapsed", "freeze"}
 	restores := make([]harness.RestoreResult, len(policies))
@@ -52,21 +53,10 @@ func TestGenerationsOfDifferentPolicies(t *testing.T) {
 
 // TestEndurance is many short cycles of one program that looks at its clocks
 // about five million times a second and keeps the least step of each.
-func TestEndurance(t *testing.T) {
-	c := newCase(t)
-	cycles := 100
-	if testing.Short() {
-		cycles = 10
-	}
-	if given := os.Getenv("CRTIME_E2E_CYCLES"); given != "" {
-		var err error
-		cycles, err = strconv.Atoi(given)
-		c.Check(err)
-	}
-	// More than a test's usual time, when more cycles than usual are asked for.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+time.Duration(cycles)*2*time.Second)
-	defer cancel()
-	c.Context = ctx
+func TestEndurance(t *testing.T) { eachEngine(t, testEndurance) }
+
+func testEndurance(c *harness.Case) {
+	cycles := repeats{"CRTIME_E2E_CYCLES", 10, 100, 2 * time.Second}.times(c)
 	spinner := c.Start(c.Spinner(c.Folder))
 	var worst time.Duration
 	for i := range cycles {
@@ -76,22 +66,23 @@ func TestEndurance(t *testing.T) {
 		c.Check(err)
 		worst = max(worst, b.Outage.Advance(clocklog.Monotonic))
 		for _, back := range b.Backward() {
-			t.Fatalf("cycle %d: %v; the dump %+v; the restore %+v; the program's own view %+v",
+			c.Fatalf("cycle %d: %v; the dump %+v; the restore %+v; the program's own view %+v",
 				i, back, dump, restored, b)
 		}
 	}
-	t.Logf("%d cycles, nothing backward; the widest jump of CLOCK_MONOTONIC was %v", cycles, worst)
+	c.Logf("%d cycles, nothing backward; the widest jump of CLOCK_MONOTONIC was %v", cycles, worst)
 }
 
 // TestLeaveRunning dumps twice from a program that goes on, and restores the
 // first dump after the program has ended.
-func TestLeaveRunning(t *testing.T) {
-	c := newCase(t)
+func TestLeaveRunning(t *testing.T) { eachEngine(t, testLeaveRunning) }
+
+func testLeaveRunning(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	first, second := c.Path("first"), c.Path("second")
 	for _, dir := range []string{first, second} {
 		if _, err := c.Crtime.Dump(c.Context, ticker.PID, dir, "--leave-running"); err != nil {
-			t.Fatal(err)
+			c.Fatal(err)
 		}
 		c.WaitRecords(ticker, 30)
 	}

@@ -96,28 +96,29 @@ func TestOtherHosts(t *testing.T) {
 	for _, test := range tests {
 		for _, policy := range []string{"suspend", "freeze", "elapsed"} {
 			t.Run(test.name+"/"+policy, func(t *testing.T) {
-				c := newCase(t)
-				ticker := c.Start(c.Ticker())
-				images := c.Path("images")
-				c.Dump(ticker, images)
-				fromOtherHost(c, images, test.monotonic, test.boottime)
-				time.Sleep(300 * time.Millisecond)
-				r := c.Restore(ticker, images, "--policy", policy)
-				c.WaitRecords(ticker, 30)
-				if r.Outage.Source != "wall-clock" {
-					t.Errorf("the outage was measured by %q", r.Outage.Source)
-				}
-				log, err := ticker.Log()
-				c.Check(err)
-				steps, err := log.Outages(1)
-				c.Check(err)
-				moved := steps[0]
-				// Take out the jump that this test itself made.
-				moved.Before.At[clocklog.Monotonic] += int64(test.monotonic)
-				moved.Before.At[clocklog.MonotonicRaw] += int64(test.monotonic)
-				moved.Before.At[clocklog.MonotonicCoarse] += int64(test.monotonic)
-				moved.Before.At[clocklog.Boottime] += int64(test.boottime)
-				checkPolicy(c, moved, policy, r)
+				eachEngine(t, func(c *harness.Case) {
+					ticker := c.Start(c.Ticker())
+					images := c.Path("images")
+					c.Dump(ticker, images)
+					fromOtherHost(c, images, test.monotonic, test.boottime)
+					time.Sleep(300 * time.Millisecond)
+					r := c.Restore(ticker, images, "--policy", policy)
+					c.WaitRecords(ticker, 30)
+					if r.Outage.Source != "wall-clock" {
+						c.Errorf("the outage was measured by %q", r.Outage.Source)
+					}
+					log, err := ticker.Log()
+					c.Check(err)
+					steps, err := log.Outages(1)
+					c.Check(err)
+					moved := steps[0]
+					// Take out the jump that this test itself made.
+					moved.Before.At[clocklog.Monotonic] += int64(test.monotonic)
+					moved.Before.At[clocklog.MonotonicRaw] += int64(test.monotonic)
+					moved.Before.At[clocklog.MonotonicCoarse] += int64(test.monotonic)
+					moved.Before.At[clocklog.Boottime] += int64(test.boottime)
+					checkPolicy(c, moved, policy, r)
+				})
 			})
 		}
 	}
@@ -182,8 +183,9 @@ func TestHostPolicyElsewhere(t *testing.T) {
 // CLOCK_MONOTONIC_RAW is further ahead of CLOCK_MONOTONIC there than here. One
 // offset serves both: to keep RAW from going back, both must go forward, and
 // crtime must say so.
-func TestSlewedSource(t *testing.T) {
-	c := newCase(t)
+func TestSlewedSource(t *testing.T) { eachEngine(t, testSlewedSource) }
+
+func testSlewedSource(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	images := c.Path("images")
 	c.Dump(ticker, images)
@@ -193,18 +195,19 @@ func TestSlewedSource(t *testing.T) {
 	c.WaitRecords(ticker, 30)
 	step := oneOutage(c, ticker)
 	if raw := step.Advance(clocklog.MonotonicRaw); raw < slew {
-		t.Errorf("CLOCK_MONOTONIC_RAW advanced %v, so it went back from where the dump recorded it", raw)
+		c.Errorf("CLOCK_MONOTONIC_RAW advanced %v, so it went back from where the dump recorded it", raw)
 	}
 	stood(c, step, clocklog.Monotonic, r)
 	if forward := r.Forward(clocklog.Monotonic); forward < slew || forward > slew+20*time.Millisecond {
-		t.Errorf("crtime reports corrections of %v, want about %v: %+v", forward, slew, r.Corrections)
+		c.Errorf("crtime reports corrections of %v, want about %v: %+v", forward, slew, r.Corrections)
 	}
 }
 
 // TestWallClockBehind restores where the wall clock is behind that of the dump.
 // It cannot be shifted, so the user chooses.
-func TestWallClockBehind(t *testing.T) {
-	c := newCase(t)
+func TestWallClockBehind(t *testing.T) { eachEngine(t, testWallClockBehind) }
+
+func testWallClockBehind(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	images := c.Path("images")
 	c.Dump(ticker, images)
@@ -218,11 +221,11 @@ func TestWallClockBehind(t *testing.T) {
 	_, err := c.Crtime.Restore(c.Context, images, "--wall-clock", "fail")
 	refused(c, err, exitPromise, "wall clock", "behind")
 	if live := ticker.PIDs(); len(live) != 0 {
-		t.Fatalf("the refused restore made processes %v", live)
+		c.Fatalf("the refused restore made processes %v", live)
 	}
 	r := c.Restore(ticker, images)
 	if r.Outage.Duration != 0 || len(r.Warnings) == 0 {
-		t.Errorf("an hour behind: outage %v, warnings %v", r.Outage.Duration, r.Warnings)
+		c.Errorf("an hour behind: outage %v, warnings %v", r.Outage.Duration, r.Warnings)
 	}
 	c.WaitRecords(ticker, 30)
 	c.Check(ticker.Kill())
@@ -230,12 +233,12 @@ func TestWallClockBehind(t *testing.T) {
 	ahead(-time.Hour + 3*time.Second)
 	begin := time.Now()
 	r = c.Restore(ticker, images, "--wall-clock", "wait")
-	t.Logf("waited %v for the wall clock; outage %v", time.Since(begin), r.Outage.Duration)
+	c.Logf("waited %v for the wall clock; outage %v", time.Since(begin), r.Outage.Duration)
 	c.WaitRecords(ticker, 30)
 	log, err := ticker.Log()
 	c.Check(err)
 	if complaints := log.Complaints(); len(complaints) > 0 {
-		t.Error(complaints)
+		c.Error(complaints)
 	}
 }
 

@@ -18,19 +18,30 @@ import (
 	"github.com/crtime/crtime/internal/image"
 )
 
-// kills is how often crtime is killed in each of the tests below.
-func kills() int {
-	if testing.Short() {
-		return 6
+// kills is how often crtime is killed in each of the tests below. 'make kills' says it.
+func kills(c *harness.Case) int {
+	c.Helper()
+	return repeats{"CRTIME_E2E_KILLS", 6, 20, 5 * time.Second}.times(c)
+}
+
+// victim starts what is dumped while crtime is killed: with the native engine a tree of
+// four processes and more than 20 threads that checks itself. Through CRIU sleeps end
+// with EINTR, which it takes for wrong.
+func victim(c *harness.Case) *harness.Tree {
+	c.Helper()
+	if c.Crtime.Engine == engineCRIU {
+		return c.Start(c.Ticker("-t", "4", "-m", "4"))
 	}
-	return 20
+	program, err := c.Checker(c.Context)
+	c.Check(err)
+	return c.Start(program)
 }
 
 // signalAfter starts crtime and sends a signal to it, and to nothing else, after
 // a while. What crtime then ends with is not judged.
 func signalAfter(c *harness.Case, signal unix.Signal, after time.Duration, args ...string) {
 	c.Helper()
-	cmd := exec.CommandContext(c.Context, c.Crtime.Path, args...)
+	cmd := exec.CommandContext(c.Context, c.Crtime.Path, append(args, "--engine", c.Crtime.Engine)...)
 	cmd.Env = append(os.Environ(), "CRTIME_CRIU="+c.CRIU.Path)
 	c.Check(cmd.Start())
 	timer := time.AfterFunc(after, func() {
@@ -51,7 +62,7 @@ func randomly(r *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(r.Int64N(int64(most)))
 }
 
-func newRand(t *testing.T) *rand.Rand {
+func newRand(t testing.TB) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -61,18 +72,21 @@ func newRand(t *testing.T) *rand.Rand {
 // TestKilledDump kills crtime at random moments of a dump. Whatever the moment,
 // the program either goes on as if nothing had been, or the dump is complete
 // and restores. A second attempt works.
-func TestKilledDump(t *testing.T) {
-	c := newCase(t)
-	random := newRand(t)
-	ticker := c.Start(c.Ticker("-t", "4", "-m", "4"))
+func TestKilledDump(t *testing.T) { eachEngine(t, testKilledDump) }
+
+func testKilledDump(c *harness.Case) {
+	random := newRand(c.TB)
+	ticker := victim(c)
 	images := c.Path("images")
 	whole := timeOf(func() { c.Dump(ticker, images) })
 	c.Restore(ticker, images)
 	c.Check(os.RemoveAll(images))
 	// Some of the kills come too late on purpose.
 	whole += whole / 4
-	var survived, complete int
-	for range kills() {
+	const often = 20
+	var survived, complete, interrupted int
+	n := kills(c)
+	for i := range n {
 		signalAfter(c, unix.SIGKILL, randomly(random, whole), "dump", "-t", fmt.Sprint(ticker.PID), "-D", images)
 		if alive := settle(c, ticker, images); alive {
 			survived++
@@ -83,10 +97,33 @@ func TestKilledDump(t *testing.T) {
 		c.WaitRecords(ticker, 20)
 		c.Check(os.RemoveAll(images))
 		cycle(c, ticker, 0)
+		if i%often == often-1 {
+			interrupted += interruptions(c, ticker)
+			truncate(c, ticker) // Or each look at it would take longer than the one before.
+		}
 	}
-	c.GoodLog(ticker)
-	t.Logf("%d kills in the first %v: the program went on after %d, the dump was complete after %d",
-		kills(), whole, survived, complete)
+	interrupted += interruptions(c, ticker)
+	truncate(c, ticker)
+	if most := 1 + n/100; interrupted > most {
+		c.Errorf("%d calls were interrupted, at most %d may be", interrupted, most)
+	}
+	c.Logf("%d kills in the first %v: the program went on after %d, the dump was complete after %d; %d calls were interrupted",
+		n, whole, survived, complete, interrupted)
+}
+
+// interruptions counts the calls that ended with EINTR because crtime was killed in the
+// moment between the stop of a thread and the mending of its call.
+func interruptions(c *harness.Case, t *harness.Tree) int {
+	c.Helper()
+	log, err := t.Log()
+	c.Check(err)
+	n := 0
+	for _, note := range log.Notes {
+		if note == "interrupted" {
+			n++
+		}
+	}
+	return n
 }
 
 // timeOf measures a call.
@@ -113,22 +150,24 @@ func settle(c *harness.Case, t *harness.Tree, images string) (alive bool) {
 
 // TestInterruptedDump is the same with SIGTERM, after which crtime cleans up
 // behind itself, before it ends.
-func TestInterruptedDump(t *testing.T) {
-	c := newCase(t)
-	random := newRand(t)
+func TestInterruptedDump(t *testing.T) { eachEngine(t, testInterruptedDump) }
+
+func testInterruptedDump(c *harness.Case) {
+	random := newRand(c.TB)
 	ticker := c.Start(c.Ticker("-m", "4"))
 	images := c.Path("images")
 	whole := timeOf(func() { c.Dump(ticker, images) })
 	c.Restore(ticker, images)
 	c.Check(os.RemoveAll(images))
 	var survived int
-	for range kills() {
+	n := kills(c)
+	for range n {
 		signalAfter(c, unix.SIGTERM, randomly(random, whole), "dump", "-t", fmt.Sprint(ticker.PID), "-D", images)
 		c.NoLeftovers()
 		if settle(c, ticker, images) {
 			survived++
 			if _, err := os.Stat(images); err == nil {
-				t.Fatal("the program runs, and yet there are images")
+				c.Fatal("the program runs, and yet there are images")
 			}
 		} else {
 			c.Restore(ticker, images)
@@ -137,16 +176,17 @@ func TestInterruptedDump(t *testing.T) {
 		c.WaitRecords(ticker, 10)
 	}
 	c.GoodLog(ticker)
-	t.Logf("%d signals in the first %v: the program went on after %d", kills(), whole, survived)
+	c.Logf("%d signals in the first %v: the program went on after %d", n, whole, survived)
 }
 
 // TestKilledRestore kills crtime at random moments of a restore. Whatever the
 // moment, the tree then either runs as a whole and right, or not at all. A
 // second attempt works.
-func TestKilledRestore(t *testing.T) {
-	c := newCase(t)
-	random := newRand(t)
-	ticker := c.Start(c.Ticker("-t", "4", "-m", "4"))
+func TestKilledRestore(t *testing.T) { eachEngine(t, testKilledRestore) }
+
+func testKilledRestore(c *harness.Case) {
+	random := newRand(c.TB)
+	ticker := victim(c)
 	images := c.Path("images")
 	c.Dump(ticker, images)
 	whole := timeOf(func() { c.Restore(ticker, images) })
@@ -155,7 +195,8 @@ func TestKilledRestore(t *testing.T) {
 	// Some of the kills come too late on purpose.
 	whole += whole / 4
 	var ran, none int
-	for range kills() {
+	n := kills(c)
+	for range n {
 		signalAfter(c, unix.SIGKILL, randomly(random, whole), "restore", "-d", "-D", images)
 		c.Settle()
 		switch live := len(ticker.PIDs()); {
@@ -165,7 +206,7 @@ func TestKilledRestore(t *testing.T) {
 			c.Check(ticker.Reap(c.Context))
 			c.Restore(ticker, images)
 		case !ticker.Alive():
-			t.Fatalf("after crtime was killed, the tree is %s", ticker.State())
+			c.Fatalf("after crtime was killed, the tree is %s", ticker.State())
 		default:
 			ran++
 		}
@@ -173,13 +214,13 @@ func TestKilledRestore(t *testing.T) {
 		c.Check(ticker.Kill())
 		truncate(c, ticker)
 	}
-	t.Logf("%d kills in the first %v: the tree ran after %d, there was none after %d",
-		kills(), whole, ran, none)
+	c.Logf("%d kills in the first %v: the tree ran after %d, there was none after %d",
+		n, whole, ran, none)
 }
 
-// truncate checks the log of a tree that has ended, and empties it: the next
-// restore from the same images starts at the dump again, so one log over
-// several restores would not be in order.
+// truncate checks the log of a tree, and empties it. After a tree that has ended, the
+// next restore from the same images starts at the dump again, so one log over several
+// restores would not be in order.
 func truncate(c *harness.Case, t *harness.Tree) {
 	c.Helper()
 	log, err := t.Log()

@@ -24,22 +24,42 @@ const nobody = 65534
 
 // TestOtherUser dumps a program of another user. Without CAP_SYS_RESOURCE CRIU
 // cannot read its limits, and crtime must say that rather than repeat CRIU; the
-// program goes on. With it, the dump works.
-func TestOtherUser(t *testing.T) {
-	c := newCase(t)
+// program goes on. With it, the dump works, as it does with crtime's own engine.
+func TestOtherUser(t *testing.T) { eachEngine(t, testOtherUser) }
+
+func testOtherUser(c *harness.Case) {
 	program := c.Ticker()
 	program.UID = nobody
 	ticker := c.Start(program)
 	checkOtherUser(c, ticker, 20)
 }
 
-// TestPostgres is the same with a database and a client that is connected to
+// TestUnsavable has the job decide about something that neither engine can save. To
+// take the one that does not notice would lose it.
+func TestUnsavable(t *testing.T) {
+	c := newCase(t)
+	const watch = "import fcntl, os, signal, time; signal.signal(signal.SIGIO, signal.SIG_IGN); " +
+		"fcntl.fcntl(os.open('.', os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_MULTISHOT); " +
+		"open('ready', 'w').close(); time.sleep(1000)"
+	tree := c.StartSilent(harness.Program{Name: "python3", Argv: []string{"python3", "-c", watch}})
+	for _, err := os.Stat(c.Path("ready")); err != nil && c.Context.Err() == nil; _, err = os.Stat(c.Path("ready")) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	_, err := c.Crtime.Dump(c.Context, tree.PID, c.Path("images"))
+	refused(c, err, exitUnsupported, "F_NOTIFY", "--engine criu")
+	if len(tree.PIDs()) != 1 {
+		c.Error("the program does not run any more")
+	}
+}
+
+// TestPostgres does as TestOtherUser with a database and a client that is connected to
 // it: postgres refuses to run as root.
 func TestPostgres(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow to start; left out with -short")
 	}
 	c := newCase(t)
+	c.UseEngine(engineCRIU) // A server and its clients are connected.
 	bin := postgresFolder(c)
 	data := c.Path("data")
 	c.Check(os.Mkdir(data, 0o700))
@@ -56,6 +76,8 @@ func TestPostgres(t *testing.T) {
 		Argv: []string{
 			filepath.Join(bin, "postgres"), "-D", data, "-p", fmt.Sprint(port),
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+			// Its processes come and go.
+			"-c", "autovacuum=off",
 		},
 		Flags: []string{"--tcp-established"},
 	})
@@ -71,7 +93,7 @@ func TestPostgres(t *testing.T) {
 func checkOtherUser(c *harness.Case, t *harness.Tree, records int) {
 	c.Helper()
 	images := c.Path("images")
-	if haveSysResource(c) {
+	if haveSysResource(c) || c.Crtime.Engine == engineNative {
 		c.Dump(t, images)
 		c.Restore(t, images)
 	} else {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 // slack is what the tests allow for a machine that does other things as well:
 // for a program to be scheduled, twice.
-const slack = 150 * time.Millisecond
+const slack = 250 * time.Millisecond
 
 // theLab is set once, before the first test; errNoLab says why there is none.
 var (
@@ -57,6 +58,55 @@ func newCase(t *testing.T) *harness.Case {
 		(&harness.Case{TB: t}).Need(errNoLab)
 	}
 	return theLab.Case(t)
+}
+
+// The engines, as --engine names them.
+const (
+	engineCRIU   = "criu"
+	engineNative = "native"
+)
+
+// eachEngine runs a test once with each engine.
+func eachEngine(t *testing.T, test func(c *harness.Case)) {
+	t.Helper()
+	for _, engine := range []string{engineCRIU, engineNative} {
+		t.Run(engine, func(t *testing.T) {
+			c := newCase(t)
+			c.UseEngine(engine)
+			test(c)
+		})
+	}
+}
+
+// repeats says how often a test does something.
+type repeats struct {
+	variable     string // Of the environment, which says it before all else.
+	short, usual int
+	each         time.Duration // It takes up to so long.
+}
+
+// times is how often that is now.
+func (r repeats) times(c *harness.Case) int {
+	c.Helper()
+	switch text := os.Getenv(r.variable); {
+	case text != "":
+		n, err := strconv.Atoi(text)
+		c.Check(err)
+		longer(c, time.Duration(n)*r.each)
+		return n
+	case testing.Short():
+		return r.short
+	default:
+		return r.usual
+	}
+}
+
+// longer gives a test so much more than its usual time.
+func longer(c *harness.Case, more time.Duration) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute+more)
+	c.Cleanup(cancel)
+	c.Context = ctx
 }
 
 // cycle dumps a tree, lets the outage pass, restores it and lets it run a

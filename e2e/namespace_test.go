@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,8 +25,9 @@ func unshareTime(argv []string, monotonic, boottime time.Duration) []string {
 }
 
 // TestTreeInNamespace dumps a tree that already lives in a time namespace.
-func TestTreeInNamespace(t *testing.T) {
-	c := newCase(t)
+func TestTreeInNamespace(t *testing.T) { eachEngine(t, testTreeInNamespace) }
+
+func testTreeInNamespace(c *harness.Case) {
 	program := c.Ticker()
 	program.Argv = unshareTime(program.Argv, 1000*time.Hour, 5000*time.Hour)
 	ticker := c.Start(program)
@@ -48,8 +52,9 @@ func inside(c *harness.Case, t *harness.Tree, ahead time.Duration) {
 
 // TestCrtimeInNamespace runs crtime itself in time namespaces: one for the
 // dump, another one for the restore. What it does must not depend on them.
-func TestCrtimeInNamespace(t *testing.T) {
-	c := newCase(t)
+func TestCrtimeInNamespace(t *testing.T) { eachEngine(t, testCrtimeInNamespace) }
+
+func testCrtimeInNamespace(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	images := c.Path("images")
 	in := c.Crtime
@@ -68,23 +73,46 @@ func TestCrtimeInNamespace(t *testing.T) {
 	followed(c, step, clocklog.Boottime, r)
 }
 
-// TestTreeInTwoNamespaces dumps a tree whose root lives in one time namespace
-// and whose child in another, which CRIU cannot represent. That must be said,
-// and the tree goes on.
-func TestTreeInTwoNamespaces(t *testing.T) {
-	c := newCase(t)
-	program := c.Ticker()
-	program.Argv = append([]string{"unshare", "--time", "--fork", "--monotonic", "1000", "--"}, program.Argv...)
-	tree := c.Start(program)
-	_, err := c.Crtime.Dump(c.Context, tree.PID, c.Folder+"/images")
-	refused(c, err, harness.CodeOf(err), "different time namespaces")
-	c.WaitRecords(tree, 30)
-	c.GoodLog(tree)
+// TestSessionLedFromOutside dumps and restores a program in a pid namespace whose
+// session is led from outside, as in a container that was entered. The kernel calls
+// that session 0, so it cannot be given back by its number.
+func TestSessionLedFromOutside(t *testing.T) {
+	const script = `
+"$2" > "$3/log" 2>&1 & pid=$!
+sleep 0.2
+cut -d' ' -f5,6 /proc/$pid/stat
+"$1" dump --engine native -t $pid -D "$3/images" >&2 || exit
+wait $pid
+"$1" restore --engine native -d -D "$3/images" >&2 || exit
+sleep 0.2
+cut -d' ' -f5,6 /proc/$pid/stat`
+	c, folder := newCase(t), t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-c", script, "sh", c.Crtime.Path, c.Ticker().Argv[0], folder)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	var group, session, groupNow, sessionNow int
+	if _, errScan := fmt.Sscan(string(out), &group, &session, &groupNow, &sessionNow); err != nil || errScan != nil {
+		t.Fatalf("%v, printed %q: %s", err, out, &said)
+	}
+	if group != 0 || session != 0 || groupNow <= 0 || sessionNow != groupNow {
+		t.Errorf("group %d and session %d became %d and %d", group, session, groupNow, sessionNow)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "log"))
+	c.Check(err)
+	log, err := clocklog.ParseBytes(text)
+	c.Check(err)
+	steps, err := log.Outages(1)
+	if back := log.Backward(); err != nil || len(back) > 0 {
+		t.Errorf("%v, %v, clocks went backward: %v", steps, err, back)
+	}
 }
 
 // TestVerifyAndExec asks the restored tree's clocks through crtime.
-func TestVerifyAndExec(t *testing.T) {
-	c := newCase(t)
+func TestVerifyAndExec(t *testing.T) { eachEngine(t, testVerifyAndExec) }
+
+func testVerifyAndExec(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	images := c.Path("images")
 	c.Dump(ticker, images)
@@ -93,7 +121,7 @@ func TestVerifyAndExec(t *testing.T) {
 	c.WaitRecords(ticker, 30)
 	pid := fmt.Sprint(ticker.PID)
 	if _, err := c.Crtime.Run(c.Context, "verify", pid, images); err != nil {
-		t.Errorf("verify: %v", err)
+		c.Errorf("verify: %v", err)
 	}
 	out, err := c.Crtime.Run(c.Context, "exec", "-t", pid, "--", "cat", "/proc/uptime")
 	c.Check(err)
@@ -102,6 +130,6 @@ func TestVerifyAndExec(t *testing.T) {
 	log := c.GoodLog(ticker)
 	last := float64(log.Records[len(log.Records)-1].At[clocklog.Boottime]) / 1e9
 	if off := seconds - last; off < -1 || off > 1 {
-		t.Errorf("exec sees an uptime of %v s, the program a CLOCK_BOOTTIME of %v s", seconds, last)
+		c.Errorf("exec sees an uptime of %v s, the program a CLOCK_BOOTTIME of %v s", seconds, last)
 	}
 }

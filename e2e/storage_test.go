@@ -14,14 +14,15 @@ import (
 
 // TestFullDisk dumps to where there is no room: the program goes on, and the
 // room that there was is free again.
-func TestFullDisk(t *testing.T) {
-	c := newCase(t)
+func TestFullDisk(t *testing.T) { eachEngine(t, testFullDisk) }
+
+func testFullDisk(c *harness.Case) {
 	// 16 MiB of memory that cannot be compressed, into 1 MiB.
 	ticker := c.Start(c.Ticker("-m", "16"))
 	disk := c.Path("disk")
 	c.Check(os.Mkdir(disk, 0o700))
 	c.Check(harness.MountTmpfs(disk, "size=1m"))
-	t.Cleanup(func() { _ = harness.Unmount(disk) })
+	c.Cleanup(func() { _ = harness.Unmount(disk) })
 	_, err := c.Crtime.Dump(c.Context, ticker.PID, filepath.Join(disk, "images"))
 	refused(c, err, exitFailed, "no space")
 	c.WaitRecords(ticker, 30)
@@ -29,7 +30,7 @@ func TestFullDisk(t *testing.T) {
 	left, err := os.ReadDir(disk)
 	c.Check(err)
 	if len(left) != 0 {
-		t.Errorf("the failed dump left %v", left)
+		c.Errorf("the failed dump left %v", left)
 	}
 	c.Check(harness.Unmount(disk))
 	images := c.Path("images")
@@ -41,13 +42,14 @@ func TestFullDisk(t *testing.T) {
 
 // TestReadOnly dumps to a read-only file system, which fails, and restores from
 // one, which works: the images are never changed.
-func TestReadOnly(t *testing.T) {
-	c := newCase(t)
+func TestReadOnly(t *testing.T) { eachEngine(t, testReadOnly) }
+
+func testReadOnly(c *harness.Case) {
 	ticker := c.Start(c.Ticker())
 	disk := c.Path("disk")
 	c.Check(os.Mkdir(disk, 0o700))
 	c.Check(harness.MountTmpfs(disk, ""))
-	t.Cleanup(func() { _ = harness.Unmount(disk) })
+	c.Cleanup(func() { _ = harness.Unmount(disk) })
 	readOnly := func(flag uintptr) {
 		c.Check(unix.Mount("", disk, "", unix.MS_REMOUNT|flag, ""))
 	}

@@ -30,8 +30,13 @@ type Sample struct {
 	Dump    time.Duration `json:"dump_ns"`
 	Restore time.Duration `json:"restore_ns"`
 	// Frozen is how long the program stood still in the dump before it was
-	// saved, as CRIU counts it.
+	// saved, as the tool counts it.
 	Frozen time.Duration `json:"frozen_ns"`
+	// Away is the program's own outage, less the time between the two commands.
+	Away time.Duration `json:"away_ns"`
+	// DumpMemory and RestoreMemory are the most that a command had in memory.
+	DumpMemory    int64 `json:"dump_memory_bytes"`
+	RestoreMemory int64 `json:"restore_memory_bytes"`
 	// Backward counts the shifted clocks that went back.
 	Backward int `json:"backward"`
 
@@ -45,81 +50,104 @@ type Sample struct {
 	Release    time.Duration `json:"release_ns"`
 }
 
-// Result holds the samples of one size and one tool.
+// Result holds the samples of one workload and one tool.
 type Result struct {
-	Size    string   `json:"size"`
+	Work    string   `json:"work"`
 	Tool    string   `json:"tool"`
 	Samples []Sample `json:"samples"`
 }
 
 // tool dumps and restores. What it knows beyond the program's own view it puts
-// into the sample.
+// into the result.
 type tool struct {
 	name    string
 	dump    func(ctx context.Context, pid int, images string) (harness.DumpResult, error)
 	restore func(ctx context.Context, images string) (harness.RestoreResult, error)
 }
 
-func tools(lab *harness.Lab) []tool {
-	return []tool{
-		{
-			"CRIU alone",
-			func(ctx context.Context, pid int, images string) (harness.DumpResult, error) {
-				return harness.DumpResult{}, lab.CRIU.Dump(ctx, pid, images)
-			},
-			func(ctx context.Context, images string) (harness.RestoreResult, error) {
-				return harness.RestoreResult{}, lab.CRIU.Restore(ctx, images)
-			},
-		},
-		{
-			"crtime",
-			func(ctx context.Context, pid int, images string) (harness.DumpResult, error) {
-				return lab.Crtime.Dump(ctx, pid, images)
-			},
-			func(ctx context.Context, images string) (harness.RestoreResult, error) {
-				return lab.Crtime.Restore(ctx, images)
-			},
-		},
+// allTools are the names of the tools.
+const allTools = toolCRIU + "," + toolNative + "," + toolByCRIU
+
+const (
+	toolCRIU   = "criu"        // CRIU alone.
+	toolNative = "crtime"      // crtime's own engine.
+	toolByCRIU = "crtime-criu" // crtime with CRIU as its engine.
+)
+
+// newTool makes the tool of a name.
+func newTool(lab *harness.Lab, name string) tool {
+	if name == toolCRIU {
+		return tool{name, func(ctx context.Context, pid int, images string) (harness.DumpResult, error) {
+			used, err := lab.CRIU.Dump(ctx, pid, images)
+			return harness.DumpResult{Usage: used}, err
+		}, func(ctx context.Context, images string) (harness.RestoreResult, error) {
+			used, err := lab.CRIU.Restore(ctx, images)
+			return harness.RestoreResult{Usage: used}, err
+		}}
 	}
+	crtime := lab.Crtime
+	crtime.Engine = map[string]string{toolNative: "native", toolByCRIU: "criu"}[name]
+	return tool{name, func(ctx context.Context, pid int, images string) (harness.DumpResult, error) {
+		return crtime.Dump(ctx, pid, images)
+	}, func(ctx context.Context, images string) (harness.RestoreResult, error) {
+		return crtime.Restore(ctx, images)
+	}}
+}
+
+// report is everything that was measured.
+type report struct {
+	tools   int              // How many there are.
+	Results []Result         `json:"results"` // Work by work, all tools of each.
+	Floors  map[string]floor `json:"-"`       // Of the workloads that are large by their memory.
 }
 
 // measure takes all samples. The tools take turns, each with a program of its
 // own in each round, and take turns in who goes first. The first round is not
 // counted.
-func measure(ctx context.Context, lab *harness.Lab, o options) ([]Result, error) {
-	var results []Result
-	for _, sz := range o.sizes {
-		ts := tools(lab)
-		both := make([]Result, len(ts))
-		for i, t := range ts {
-			both[i] = Result{Size: sz.name, Tool: t.name}
+func measure(ctx context.Context, lab *harness.Lab, o options) (report, error) {
+	all := report{tools: len(o.tools), Floors: map[string]floor{}}
+	for _, w := range o.work {
+		results := make([]Result, len(o.tools))
+		for i, name := range o.tools {
+			results[i] = Result{Work: w.name, Tool: name}
 		}
-		fmt.Fprintf(os.Stderr, "measuring %s, %d rounds\n", sz.name, o.rounds)
+		fmt.Fprintf(os.Stderr, "measuring %s, %d rounds\n", w.name, o.rounds)
+		var floors []floor
 		for round := range o.rounds + 1 {
-			for turn := range ts {
-				i := (round + turn) % len(ts)
-				s, err := ts[i].sample(ctx, lab, sz, o.outage)
+			for turn := range o.tools {
+				i := (round + turn) % len(o.tools)
+				s, err := newTool(lab, o.tools[i]).sample(ctx, lab, w, o.outage)
 				if err != nil {
-					return nil, fmt.Errorf("%s, %s, round %d: %w", ts[i].name, sz.name, round, err)
+					return all, fmt.Errorf("%s, %s, round %d: %w", o.tools[i], w.name, round, err)
 				}
 				if round > 0 {
-					both[i].Samples = append(both[i].Samples, s)
+					results[i].Samples = append(results[i].Samples, s)
 				}
 			}
+			if w.bytes > 0 {
+				f, err := floorApart(ctx, lab.Dir, w.bytes)
+				if err != nil {
+					return all, err
+				}
+				floors = append(floors, f)
+			}
 		}
-		results = append(results, both...)
+		all.Results = append(all.Results, results...)
+		if len(floors) > 0 {
+			all.Floors[w.name] = middle(floors)
+		}
 	}
-	return results, nil
+	return all, nil
 }
 
 // sample starts a program, dumps and restores it, and asks it what it saw.
-func (t tool) sample(ctx context.Context, lab *harness.Lab, sz size, outage time.Duration) (s Sample, err error) {
+func (t tool) sample(ctx context.Context, lab *harness.Lab, w workload, outage time.Duration) (s Sample, err error) {
 	dir, err := os.MkdirTemp(lab.Dir, "bench-*")
 	if err != nil {
 		return s, fmt.Errorf("folder for images: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program := lab.Spinner(dir, "-m", fmt.Sprint(sz.megabytes))
+	program := lab.Spinner(dir, append([]string{"-w"}, w.args...)...)
 	program.Dir = dir
 	tree, err := harness.Start(program, filepath.Join(dir, "out"))
 	if err != nil {
@@ -145,12 +173,15 @@ func (t tool) cycle(ctx context.Context, tree *harness.Tree, images string, outa
 	if err != nil {
 		return s, err
 	}
-	s.Dump = time.Since(begin)
+	between := time.Now()
+	s.Dump = between.Sub(begin)
 	if err := tree.Reap(ctx); err != nil {
 		return s, err
 	}
-	if s.Frozen, err = frozen(images); err != nil {
-		return s, err
+	if s.Frozen = dump.Frozen; t.name == toolCRIU {
+		if s.Frozen, err = frozen(images); err != nil {
+			return s, err
+		}
 	}
 	time.Sleep(outage)
 	begin = time.Now()
@@ -165,6 +196,7 @@ func (t tool) cycle(ctx context.Context, tree *harness.Tree, images string, outa
 		return s, err
 	}
 	s.look(board, dump, restored)
+	s.Away = board.Outage.Wall() - begin.Sub(between)
 	return s, nil
 }
 
@@ -173,6 +205,7 @@ func (s *Sample) look(b clocklog.Board, dump harness.DumpResult, restored harnes
 	s.Jump = b.Outage.Advance(clocklog.Monotonic)
 	s.BoottimeError = b.Outage.BoottimeError()
 	s.Backward = len(b.Backward())
+	s.DumpMemory, s.RestoreMemory = dump.Usage.Memory, restored.Usage.Memory
 	if dump.PID == 0 {
 		return
 	}

@@ -14,11 +14,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/crtime/crtime/e2e/clocklog"
 	"github.com/crtime/crtime/e2e/harness"
@@ -27,27 +24,11 @@ import (
 func main() {
 	outage := flag.Duration("outage", 3*time.Second, "how long the programs are away")
 	flag.Parse()
-	if err := run(*outage); err != nil {
+	err := harness.Run(func(ctx context.Context, lab *harness.Lab) error { return show(ctx, lab, *outage) })
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
-}
-
-func run(outage time.Duration) error {
-	if err := harness.Enter(); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	lab, err := harness.Open(ctx)
-	if err != nil {
-		return err
-	}
-	err = show(ctx, lab, outage)
-	if closeErr := lab.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }
 
 // subject is one of the two programs.
@@ -130,12 +111,15 @@ func subjects(ctx context.Context, lab *harness.Lab) (crtime, criu *subject) {
 	criu = &subject{
 		name: "plain CRIU", images: filepath.Join(lab.Dir, "with-criu"),
 		dump: func(s *subject) error {
-			if err := lab.CRIU.Dump(ctx, s.tree.PID, s.images); err != nil {
+			if _, err := lab.CRIU.Dump(ctx, s.tree.PID, s.images); err != nil {
 				return err
 			}
 			return s.tree.Reap(ctx)
 		},
-		restore: func(s *subject) error { return lab.CRIU.Restore(ctx, s.images) },
+		restore: func(s *subject) error {
+			_, err := lab.CRIU.Restore(ctx, s.images)
+			return err
+		},
 	}
 	return crtime, criu
 }

@@ -51,7 +51,7 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.goBuild(ctx, l.goTicker, "./e2e/programs/goticker"); err != nil {
 		return err
 	}
-	_, err := run(ctx, []string{
+	_, _, err := run(ctx, []string{
 		"cc", "-O2", "-Wall", "-Wextra", "-pthread", "-o", l.ticker,
 		filepath.Join(programs, "ticker", "ticker.c"),
 	})
@@ -62,7 +62,7 @@ func (l *Lab) build(ctx context.Context) error {
 }
 
 func (l *Lab) goBuild(ctx context.Context, output, pkg string) error {
-	_, err := run(ctx, []string{"go", "build", "-C", l.root, "-o", output, pkg}, "CGO_ENABLED=0")
+	_, _, err := run(ctx, []string{"go", "build", "-C", l.root, "-o", output, pkg}, "CGO_ENABLED=0")
 	if err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
 	}

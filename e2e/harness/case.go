@@ -108,6 +108,14 @@ func (c *Case) NoLeftovers() {
 	}
 }
 
+// UseEngine has the test's dumps and restores done by one engine. The lab and its
+// other tests are not concerned.
+func (c *Case) UseEngine(name string) {
+	own := *c.Lab
+	own.Crtime.Engine = name
+	c.Lab = &own
+}
+
 // Check ends the test if err is not nil.
 func (c *Case) Check(err error) {
 	c.Helper()
@@ -142,6 +150,28 @@ func (c *Case) StartSilent(p Program) *Tree {
 		c.Path(filepath.Base(p.Board))
 	}
 	t, err := Start(p, c.Path(p.Name+".out"))
+	c.Check(err)
+	c.trees = append(c.trees, t)
+	return t
+}
+
+// Session starts a shell on a terminal, which ends with the test.
+func (c *Case) Session() *Session {
+	c.Helper()
+	s, err := NewSession(c.Folder, "CRTIME_CRIU="+c.CRIU.Path)
+	c.Check(err)
+	c.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			c.Error(err)
+		}
+	})
+	return s
+}
+
+// StartIn starts a program that prints no records in a session.
+func (c *Case) StartIn(s *Session, p Program) *Tree {
+	c.Helper()
+	t, err := s.Start(c.Context, p, c.Path(p.Name+".out"))
 	c.Check(err)
 	c.trees = append(c.trees, t)
 	return t

@@ -3,9 +3,12 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 )
 
 // Ticker is the C ticker that prints a record each millisecond; args are those
@@ -28,6 +31,22 @@ func (l *Lab) GoTicker() Program {
 // Pipeline is a shell pipeline of four processes.
 func (l *Lab) Pipeline() Program {
 	return Program{Name: "pipeline", Argv: []string{l.program("shell", "pipeline.sh"), l.ticker}}
+}
+
+// Sleepers sleep in every way that there is, for so long.
+func (l *Lab) Sleepers(ctx context.Context, limit time.Duration) (Program, error) {
+	return l.compiled(ctx, "sleeps", l.program("sleeps", "sleeps.c"), strconv.FormatInt(limit.Milliseconds(), 10))
+}
+
+// Checker is a tree of C and Go that checks itself in every way.
+func (l *Lab) Checker(ctx context.Context) (Program, error) {
+	return l.compiled(ctx, "checker", l.program("checker", "checker.c"), l.goTicker, "-interval", "0", "-work", "4")
+}
+
+// Spaces is a tree in several time namespaces; its processes print records into files
+// of dir. The shapes are those of programs/spaces/spaces.c.
+func (l *Lab) Spaces(ctx context.Context, shape, dir string) (Program, error) {
+	return l.compiled(ctx, "spaces", l.program("spaces", "spaces.c"), shape, dir)
 }
 
 // HTTPServer is python's http.server with a thread that prints the clocks.
@@ -54,11 +73,7 @@ func (l *Lab) python(name string, args ...string) (Program, error) {
 // Node is a ticker on node's event loop.
 func (l *Lab) Node() (Program, error) {
 	path, err := find("node", "nodejs")
-	return Program{
-		Name: "node", Argv: []string{path, l.program("node", "ticker.js")},
-		// Debian 13's node uses io_uring otherwise, which CRIU refuses.
-		Env: []string{"UV_USE_IO_URING=0"},
-	}, err
+	return Program{Name: "node", Argv: []string{path, l.program("node", "ticker.js")}}, err
 }
 
 // Java is a ticker on a Java virtual machine, compiled from its source at
@@ -66,6 +81,51 @@ func (l *Lab) Node() (Program, error) {
 func (l *Lab) Java() (Program, error) {
 	path, err := find("java")
 	return Program{Name: "java", Argv: []string{path, l.program("java", "Ticker.java")}}, err
+}
+
+// Work is a python program whose threads wait, talk to a child process and write
+// the given file. It does so many rounds of 50 ms and ends with the given status.
+func (l *Lab) Work(file string, rounds, status int) (Program, error) {
+	return l.python("work", l.program("python", "work.py"), fmt.Sprint(rounds), file, fmt.Sprint(status))
+}
+
+// NodeWorkers is a ticker on node's event loop with threads beside it. Node is
+// asked to do without io_uring, which cannot be dumped.
+func (l *Lab) NodeWorkers() (Program, error) {
+	path, err := find("node", "nodejs")
+	return Program{
+		Name: "workers", Argv: []string{path, l.program("node", "workers.js")},
+		Env: []string{"UV_USE_IO_URING=0"},
+	}, err
+}
+
+// JavaRate is a scheduled executor of a Java virtual machine with garbage to
+// collect by several threads.
+func (l *Lab) JavaRate() (Program, error) {
+	path, err := find("java")
+	return Program{Name: "rate", Argv: []string{
+		path, "-XX:+UseG1GC", "-XX:ParallelGCThreads=4", "-XX:ConcGCThreads=2", "-Xmx96m",
+		l.program("java", "Rate.java"),
+	}}, err
+}
+
+// Heap works through a heap of so many megabytes and checks each word of it. It
+// is compiled when it is first asked for.
+func (l *Lab) Heap(ctx context.Context, megabytes int) (Program, error) {
+	return l.compiled(ctx, "heap", l.program("heap", "heap.c"), fmt.Sprint(megabytes))
+}
+
+// Gzip compresses a file into FILE.gz beside it.
+func (l *Lab) Gzip(file string) (Program, error) {
+	path, err := find("gzip")
+	return Program{Name: "gzip", Argv: []string{path, "-9", "-k", file}}, err
+}
+
+// Compiler compiles a C source into an object, with the driver, the compiler
+// proper and the assembler at once in a tree, joined by a pipe.
+func (l *Lab) Compiler(source, object string) (Program, error) {
+	path, err := find("gcc")
+	return Program{Name: "gcc", Argv: []string{path, "-O2", "-pipe", "-c", "-o", object, source}}, err
 }
 
 // Redis is a server without persistence on the given port.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/crtime/crtime/e2e/clocklog"
@@ -44,39 +45,61 @@ func CodeOf(err error) int {
 	return -1
 }
 
-// run runs a command and returns its standard output. Standard error goes into
+// run runs a command and returns its standard output and what it took. Standard error goes into
 // the error. Output is taken through files, not pipes: what a restore leaves
 // running may keep a pipe open for ever.
-func run(ctx context.Context, argv []string, env ...string) ([]byte, error) {
+func run(ctx context.Context, argv []string, env ...string) ([]byte, Usage, error) {
 	stdout, err := os.CreateTemp("", "e2e-stdout-*")
 	if err != nil {
-		return nil, fmt.Errorf("output of %s: %w", argv[0], err)
+		return nil, Usage{}, fmt.Errorf("output of %s: %w", argv[0], err)
 	}
 	defer closeRemove(stdout)
 	stderr, err := os.CreateTemp("", "e2e-stderr-*")
 	if err != nil {
-		return nil, fmt.Errorf("output of %s: %w", argv[0], err)
+		return nil, Usage{}, fmt.Errorf("output of %s: %w", argv[0], err)
 	}
 	defer closeRemove(stderr)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Env = append(os.Environ(), env...)
 	runErr := cmd.Run()
+	used := usageOf(cmd.ProcessState)
 	out, err := os.ReadFile(stdout.Name())
 	if err != nil {
-		return nil, fmt.Errorf("output of %s: %w", argv[0], err)
+		return nil, used, fmt.Errorf("output of %s: %w", argv[0], err)
 	}
 	said, err := os.ReadFile(stderr.Name())
 	if err != nil {
-		return nil, fmt.Errorf("output of %s: %w", argv[0], err)
+		return nil, used, fmt.Errorf("output of %s: %w", argv[0], err)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](runErr); ok {
-		return out, &CommandError{argv, exit.ExitCode(), string(said)}
+		return out, used, &CommandError{argv, exit.ExitCode(), string(said)}
 	}
 	if runErr != nil {
-		return out, fmt.Errorf("running %s: %w", argv[0], runErr)
+		return out, used, fmt.Errorf("running %s: %w", argv[0], runErr)
 	}
-	return out, nil
+	return out, used, nil
+}
+
+// Usage is what a command took of the machine.
+type Usage struct {
+	// Memory is the most that it had in memory at once, in bytes.
+	Memory int64
+	// CPU is the processor time of the command and of what it waited for.
+	CPU time.Duration
+}
+
+// usageOf reads the usage of a command that has ended, the zero value if it was
+// never started.
+func usageOf(s *os.ProcessState) Usage {
+	if s == nil {
+		return Usage{}
+	}
+	used := Usage{CPU: s.UserTime() + s.SystemTime()}
+	if r, ok := s.SysUsage().(*syscall.Rusage); ok {
+		used.Memory = r.Maxrss * 1024
+	}
+	return used
 }
 
 func closeRemove(f *os.File) {
@@ -91,24 +114,28 @@ type CRIU struct {
 }
 
 // Dump dumps and kills the tree below pid into dir, which must exist.
-func (c CRIU) Dump(ctx context.Context, pid int, dir string, flags ...string) error {
-	_, err := run(ctx, append([]string{c.Path, "dump", "-t", fmt.Sprint(pid), "-D", dir, "-o", "dump.log"}, flags...))
-	return err
+func (c CRIU) Dump(ctx context.Context, pid int, dir string, flags ...string) (Usage, error) {
+	_, used, err := run(ctx, append([]string{c.Path, "dump", "-t", fmt.Sprint(pid), "-D", dir, "-o", "dump.log"}, flags...))
+	return used, err
 }
 
 // Restore restores the tree of dir, and returns when it runs.
-func (c CRIU) Restore(ctx context.Context, dir string, flags ...string) error {
-	_, err := run(ctx, append([]string{c.Path, "restore", "-d", "-D", dir, "-o", "restore.log"}, flags...))
-	return err
+func (c CRIU) Restore(ctx context.Context, dir string, flags ...string) (Usage, error) {
+	_, used, err := run(ctx, append([]string{c.Path, "restore", "-d", "-D", dir, "-o", "restore.log"}, flags...))
+	return used, err
 }
 
 // Crtime runs the built command.
 type Crtime struct {
 	Path string
-	// CRIU is what its engine is.
+	// CRIU is the one that it finds.
 	CRIU CRIU
+	// Engine is given to each dump and restore; "": crtime chooses.
+	Engine string
 	// Prefix is a command that runs crtime, for instance in a namespace.
 	Prefix []string
+	// Session is the one that crtime runs in, or nil for the caller's.
+	Session *Session
 }
 
 // Readings are the clocks of a host, in nanoseconds.
@@ -132,6 +159,7 @@ type DumpResult struct {
 	Frozen       time.Duration `json:"frozen_ns"`
 	Duration     time.Duration `json:"dump_ns"`
 	Bytes        int64         `json:"bytes"`
+	Usage        Usage         `json:"-"` // Of the command.
 }
 
 // Outage is how long a restore says that the tree was away.
@@ -180,6 +208,7 @@ type RestoreResult struct {
 	Warnings    []Warning     `json:"warnings"`
 	Held        time.Duration `json:"held_ns"`
 	Duration    time.Duration `json:"restore_ns"`
+	Usage       Usage         `json:"-"` // Of the command.
 }
 
 // Forward is by how much crtime says that it moved a clock beyond what the
@@ -197,35 +226,54 @@ func (r RestoreResult) Forward(clock clocklog.Clock) time.Duration {
 
 // Run runs crtime and returns its standard output.
 func (c Crtime) Run(ctx context.Context, args ...string) ([]byte, error) {
+	out, _, err := c.run(ctx, args)
+	return out, err
+}
+
+func (c Crtime) run(ctx context.Context, args []string) ([]byte, Usage, error) {
 	argv := slices.Concat(c.Prefix, []string{c.Path}, args)
+	if c.Session != nil {
+		out, err := c.Session.run(ctx, argv)
+		return out, Usage{}, err
+	}
 	return run(ctx, argv, "CRTIME_CRIU="+c.CRIU.Path)
 }
 
 // Dump dumps and kills the tree below pid into dir.
 func (c Crtime) Dump(ctx context.Context, pid int, dir string, flags ...string) (DumpResult, error) {
 	var r DumpResult
-	err := c.json(ctx, &r, append([]string{"dump", "--json", "-t", fmt.Sprint(pid), "-D", dir}, flags...))
+	var err error
+	r.Usage, err = c.json(ctx, &r, slices.Concat([]string{"dump", "--json", "-t", fmt.Sprint(pid), "-D", dir}, c.engine(), flags))
 	return r, err
 }
 
 // Restore restores the tree of dir and returns when it runs.
 func (c Crtime) Restore(ctx context.Context, dir string, flags ...string) (RestoreResult, error) {
 	var r RestoreResult
-	err := c.json(ctx, &r, append([]string{"restore", "--json", "-d", "-D", dir}, flags...))
+	var err error
+	r.Usage, err = c.json(ctx, &r, slices.Concat([]string{"restore", "--json", "-d", "-D", dir}, c.engine(), flags))
 	return r, err
 }
 
-func (c Crtime) json(ctx context.Context, into any, args []string) error {
-	out, err := c.Run(ctx, args...)
+// engine is the flag that chooses the engine, if any.
+func (c Crtime) engine() []string {
+	if c.Engine == "" {
+		return nil
+	}
+	return []string{"--engine", c.Engine}
+}
+
+func (c Crtime) json(ctx context.Context, into any, args []string) (Usage, error) {
+	out, used, err := c.run(ctx, args)
 	if err != nil {
-		return err
+		return used, err
 	}
 	d := json.NewDecoder(bytes.NewReader(out))
 	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("crtime %s printed %q: %w", args[0], out, err)
+		return used, fmt.Errorf("crtime %s printed %q: %w", args[0], out, err)
 	}
 	if d.More() {
-		return fmt.Errorf("crtime %s printed more than one object: %q", args[0], out)
+		return used, fmt.Errorf("crtime %s printed more than one object: %q", args[0], out)
 	}
-	return nil
+	return used, nil
 }

@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -98,4 +99,19 @@ func killDescendants() {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// Run is the life of a command that needs a lab: do gets one, with a context that ends
+// at SIGINT and SIGTERM.
+func Run(do func(ctx context.Context, lab *Lab) error) error {
+	if err := Enter(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	lab, err := Open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ctx, lab), lab.Close())
 }

@@ -52,11 +52,11 @@ func TestReadStatOddName(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	ctx := context.Background()
-	out, err := run(ctx, []string{"sh", "-c", "echo $GREETING"}, "GREETING=hello")
+	out, _, err := run(ctx, []string{"sh", "-c", "echo $GREETING"}, "GREETING=hello")
 	if err != nil || string(out) != "hello\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
-	_, err = run(ctx, []string{"sh", "-c", "echo no >&2; exit 7"})
+	_, _, err = run(ctx, []string{"sh", "-c", "echo no >&2; exit 7"})
 	var failed *CommandError
 	if !errors.As(err, &failed) || failed.Code != 7 || failed.Stderr != "no\n" {
 		t.Errorf("got %v, want status 7", err)
@@ -66,7 +66,7 @@ func TestRun(t *testing.T) {
 	}
 	// A command must not wait for what it leaves running with its output open.
 	begin := time.Now()
-	if _, err := run(ctx, []string{"sh", "-c", "sleep 2 & :"}); err != nil || time.Since(begin) > time.Second {
+	if _, _, err := run(ctx, []string{"sh", "-c", "sleep 2 & :"}); err != nil || time.Since(begin) > time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }

@@ -68,6 +68,9 @@ func allProcesses() []procStat {
 	return found
 }
 
+// Descendants lists the processes below this one, parents first, zombies included.
+func Descendants() []int { return descendants(os.Getpid()) }
+
 // descendants lists the processes below root, parents first, zombies included.
 func descendants(root int) []int {
 	children := map[int][]int{}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -87,12 +88,12 @@ func (t *Tree) PIDs() []int {
 	below := descendants(t.PID)
 	var found []int
 	for _, s := range allProcesses() {
-		if s.zombie() {
+		if s.pid != t.PID && s.session != t.PID && !slices.Contains(below, s.pid) {
 			continue
 		}
-		if s.pid == t.PID || s.session == t.PID || slices.Contains(below, s.pid) {
+		t.known[s.pid] = true
+		if !s.zombie() {
 			found = append(found, s.pid)
-			t.known[s.pid] = true
 		}
 	}
 	return found
@@ -190,6 +191,24 @@ func (t *Tree) WaitRecords(ctx context.Context, n int) error {
 		now, err := count()
 		return now >= begin+n, err
 	})
+}
+
+// WaitOutput waits until the program has printed so many lines, and returns all
+// that it has printed. A program that ends earlier is no error: what it printed
+// says why.
+func (t *Tree) WaitOutput(ctx context.Context, lines int) (string, error) {
+	var text string
+	err := wait(ctx, fmt.Sprintf("%d lines of %s", lines, t.Name), func() (bool, error) {
+		// In this order: what a program that has ended printed is all there.
+		running := t.Alive()
+		data, err := os.ReadFile(t.Output)
+		text = string(data)
+		return strings.Count(text, "\n") >= lines || !running, err
+	})
+	if err != nil {
+		return text, fmt.Errorf("%w; it is %s and has printed %q", err, t.State(), text)
+	}
+	return text, nil
 }
 
 // tail returns the end of what the program printed.

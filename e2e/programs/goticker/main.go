@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -21,7 +22,8 @@ import (
 
 func main() {
 	goroutines := flag.Int("goroutines", 200, "goroutines that sleep and tick")
-	interval := flag.Duration("interval", time.Millisecond, "pause between two records")
+	interval := flag.Duration("interval", time.Millisecond, "pause between two records; 0: none are printed")
+	work := flag.Int("work", 0, "goroutines that compute, on the small stacks that they begin with")
 	listen := flag.String("listen", "", "listen on this `address` as well")
 	flag.Parse()
 	if *listen != "" {
@@ -36,8 +38,14 @@ func main() {
 	for i := range *goroutines {
 		go p.sleepForever(time.Duration(1+i%50) * time.Millisecond)
 	}
+	for range *work {
+		go p.computeForever()
+	}
 	go p.tickForever(7 * time.Millisecond)
 	p.rearmForever(11 * time.Millisecond)
+	if *interval == 0 {
+		select {}
+	}
 	err := p.printRecords(*interval)
 	fmt.Fprintln(os.Stderr, "goticker:", err)
 	os.Exit(1)
@@ -78,6 +86,33 @@ func (p *printer) sleepForever(d time.Duration) {
 		begin := read(unix.CLOCK_MONOTONIC)
 		time.Sleep(d)
 		p.check("sleep", begin, d)
+	}
+}
+
+// computeForever sums up in two ways, the second time by values that other goroutines
+// hand over, born for that.
+func (p *printer) computeForever() {
+	for n := 1.0; ; n = math.Mod(n*7+1, 1000) {
+		integers, floats := make(chan uint64), make(chan float64)
+		go func() {
+			sum := uint64(0)
+			for i := range uint64(n) {
+				sum += (i + 1) * (i + 1)
+			}
+			integers <- sum
+		}()
+		go func() {
+			sum := 0.0
+			for i := 1.0; i <= n; i++ {
+				sum += i * i
+			}
+			floats <- sum
+		}()
+		whole, float := <-integers, <-floats
+		if want := uint64(n) * (uint64(n) + 1) * (2*uint64(n) + 1) / 6; whole != want || float != float64(want) {
+			_ = p.line("wrong: the squares up to %v make %v and %v, not %v", n, whole, float, want)
+		}
+		time.Sleep(200 * time.Microsecond)
 	}
 }
 

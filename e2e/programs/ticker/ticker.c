@@ -3,24 +3,31 @@
 // ticker reads its clocks in a loop and keeps what they said, so that a test
 // can tell afterwards what a dump and a restore did to them.
 //
-//   ticker [-i MICROSECONDS] [-s FILE] [-m MEGABYTES] [-t THREADS]
+//   ticker [-i MICROSECONDS] [-s FILE [-w]] [-m MEGABYTES] [-t THREADS]
+//          [-p PROCESSES] [-v MAPPINGS] [-f FILES]
 //
 // Without -s it prints one "clk" line (see package clocklog) every
 // MICROSECONDS (1000 by default). With -s it spins without any pause and keeps
 // the widest gaps that it saw in FILE, mapped shared: the layout is struct
-// board below, and package clocklog reads it. -m touches that much memory
-// first; -t adds threads which check their own clocks ten times a second and
-// print a "backward" line when one went back.
+// board below, and package clocklog reads it. With -w it works for some
+// microseconds between two turns, as programs do that are not clocks.
+//
+// The others make it a larger thing to dump. -m touches that much memory first;
+// -t adds threads which check their own clocks ten times a second and print a
+// "backward" line when one went back; -p adds child processes that wait, -v
+// mappings of two pages of which one is touched, -f open files.
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,7 +89,7 @@ static void clear_board(struct board *b)
 // REALTIME, read first, belongs to the time before it and the others to the
 // time after, and the widest REALTIME step is the one from that turn to the
 // next. So the readings before the outage are those of the turn before both.
-static void spin(const char *path)
+static void spin(const char *path, int work)
 {
     struct board *b = map_board(path);
     int64_t older[CLOCKS], old[CLOCKS], cur[CLOCKS];
@@ -115,6 +122,8 @@ static void spin(const char *path)
         }
         memcpy(older, old, sizeof old);
         memcpy(old, cur, sizeof cur);
+        for (volatile int i = 0; i < work; i++)
+            ;
         atomic_fetch_add_explicit(&b->loops, 1, memory_order_release);
     }
 }
@@ -170,14 +179,60 @@ static void touch(size_t megabytes)
     }
 }
 
+// fork_children adds processes that wait for ever, and end with this one.
+static void fork_children(long n)
+{
+    pid_t parent = getpid();
+
+    for (long i = 0; i < n; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            die("fork");
+        if (pid > 0)
+            continue;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(0);
+        for (;;)
+            pause();
+    }
+}
+
+// map_pages adds mappings that cannot be joined: no two neighbours are alike.
+static void map_pages(long n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    for (long i = 0; i < n; i++) {
+        int prot = i % 2 ? PROT_READ | PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC;
+        char *p = mmap(NULL, 2 * page, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED)
+            die("mapping");
+        *p = 1;
+    }
+}
+
+// open_files opens the program's own file many times over.
+static void open_files(long n)
+{
+    for (long i = 0; i < n; i++)
+        if (open("/proc/self/exe", O_RDONLY) < 0)
+            die("file");
+}
+
 int main(int argc, char **argv)
 {
     const char *board = NULL;
     long pause_us = 1000, megabytes = 0, threads = 0;
-    int opt;
+    long processes = 0, mappings = 0, files = 0;
+    int opt, work = 0;
 
-    while ((opt = getopt(argc, argv, "i:s:m:t:")) != -1) {
+    while ((opt = getopt(argc, argv, "i:s:wm:t:p:v:f:")) != -1) {
         switch (opt) {
+        case 'w': work = 10000; break;
+        case 'p': processes = atol(optarg); break;
+        case 'v': mappings = atol(optarg); break;
+        case 'f': files = atol(optarg); break;
         case 'i': pause_us = atol(optarg); break;
         case 's': board = optarg; break;
         case 'm': megabytes = atol(optarg); break;
@@ -187,12 +242,15 @@ int main(int argc, char **argv)
     }
     if (megabytes > 0)
         touch((size_t)megabytes);
+    fork_children(processes);
+    map_pages(mappings);
+    open_files(files);
     for (long t = 0; t < threads; t++) {
         pthread_t id;
         if (pthread_create(&id, NULL, check_thread, (void *)(intptr_t)t) != 0)
             die("thread");
     }
     if (board)
-        spin(board);
+        spin(board, work);
     print_records(pause_us);
 }
