@@ -34,7 +34,8 @@ func Arm(s *criuimg.Set, pid uint32, stub *remote.Stub, due Due) error {
 
 // Arm starts all timers of a process. It comes last: the process lives in its
 // time namespace, its timers have been made, and in the stub all signals are
-// blocked, so that what fires at once is pending when the process goes on.
+// blocked, so that what fires at once is pending when the process goes on. Its
+// signals are queued after that: Arm takes out of s those that timers send again.
 //
 // What takes a point in time is due then, exactly. What takes spans alone is late
 // by the time from reading the clock to the system call, some tens of
@@ -48,7 +49,7 @@ func (p Plan) Arm(s *criuimg.Set, pid uint32, stub *remote.Stub) error {
 	if image == nil || image.Core.GetTc().GetTimers() == nil {
 		return nil
 	}
-	a := arming{Plan: p, pid: pid, in: stub}
+	a := arming{Plan: p, pid: pid, in: stub, untaken: takeSignals(image, pid)}
 	for _, step := range []func(*timer.TaskTimersEntry) error{a.points, a.cpuTimers, a.spans} {
 		if err := step(image.Core.Tc.Timers); err != nil {
 			return fmt.Errorf("start the timers of process %d: %w", pid, err)
@@ -60,8 +61,9 @@ func (p Plan) Arm(s *criuimg.Set, pid uint32, stub *remote.Stub) error {
 // arming is one Arm.
 type arming struct {
 	Plan
-	pid uint32
-	in  caller
+	pid     uint32
+	in      caller
+	untaken untaken
 	// early are timers that take points in time, but that were due before any that
 	// the kernel can be told.
 	early []spanTimer
@@ -94,6 +96,7 @@ func (a *arming) points(all *timer.TaskTimersEntry) error {
 		if !ok || t.span() {
 			continue
 		}
+		t = a.untaken.of(t)
 		deadline, err := a.deadline(t)
 		if err != nil {
 			return err
@@ -202,7 +205,7 @@ func (a *arming) spans(all *timer.TaskTimersEntry) error {
 	}
 	for _, e := range all.GetPosix() {
 		if t, ok := posixTimer(a.pid, e); ok && t.span() {
-			list = append(list, spanTimer{Timer: t, posix: posixOf(e)})
+			list = append(list, spanTimer{Timer: a.untaken.of(t), posix: posixOf(e)})
 		}
 	}
 	// All deadlines first: what due does takes time.

@@ -258,6 +258,43 @@ func TestFirstAfter(t *testing.T) {
 	})
 }
 
+// TestRewind takes timers on BOOTTIME back to the freeze at 100, after which they were
+// read.
+func TestRewind(t *testing.T) {
+	const id = 7
+	frozen := func(int32) int64 { return 100 }
+	for _, tt := range []struct {
+		name                 string
+		due, interval, asked int64 // due 0: it did not run when it was read, at asked.
+		waited, waits        bool
+		left                 uint64
+		expires              int64 // When its signal is to be withdrawn; 0: it stays.
+	}{
+		{name: "due later", due: 150, interval: 10, left: 50, expires: 150},
+		{name: "has expired since", due: 153, interval: 10, waits: true, left: 3, expires: 103},
+		{name: "had expired before", due: 153, interval: 10, waited: true, waits: true, left: 3},
+		{name: "once, since", asked: 130, waits: true, left: 30, expires: 130},
+		{name: "once, before", asked: 130, waited: true, waits: true},
+		{name: "set anew", due: 150, waited: true, waits: true, left: 50},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := posix{id: id, clock: unix.CLOCK_BOOTTIME, signal: 40}.entry()
+			e.Insec = proto.Uint64(uint64(tt.interval))
+			r := reading{timers: &timer.TaskTimersEntry{Posix: []*timer.PosixTimerEntry{e}}, due: map[int32]deadline{}, asked: map[int32]deadline{}}
+			if tt.due != 0 {
+				r.due[id] = deadline{unix.CLOCK_BOOTTIME, tt.due}
+				e.Vnsec = proto.Uint64(uint64(tt.due - 100))
+			} else {
+				r.asked[id] = deadline{unix.CLOCK_BOOTTIME, tt.asked}
+			}
+			r.rewind(frozen, map[int32]bool{id: tt.waited}, map[int32]bool{id: tt.waits})
+			if e.GetVnsec() != tt.left || r.due[id].at != tt.expires {
+				t.Errorf("%d left, expires at %d; want %d, %d", e.GetVnsec(), r.due[id].at, tt.left, tt.expires)
+			}
+		})
+	}
+}
+
 // checkMeanwhile checks that all timers run and that no signal of those that have
 // expired is left.
 func checkMeanwhile(t *testing.T, core *criu_core.CoreEntry) {

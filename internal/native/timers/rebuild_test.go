@@ -3,6 +3,7 @@
 package timers
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/siginfo"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/timer"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -456,4 +458,45 @@ func checkNumbers(t *testing.T, s *criuimg.Set, stub *remote.Stub, choose bool) 
 		t.Errorf("a second time: %v, want a *NumberError", err)
 	}
 	return nil
+}
+
+// TestUntaken rebuilds timers that had sent a signal which waited at the dump, with
+// three periods on it: the periods of the outage are told by the same signal.
+func TestUntaken(t *testing.T) {
+	const interval, left, outage = nanosPerSecond, 6 * nanosPerSecond / 10, 5 * nanosPerSecond
+	const known = 3
+	pid := uint32(freePID(t, 28700))
+	s := newSet(pid)
+	var list []*timer.PosixTimerEntry
+	queue := &siginfo.SignalQueueEntry{}
+	s.Process[pid].Core.Tc.SignalsS = queue
+	for i, clock := range []int{unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_REALTIME} {
+		one := posix{id: int32(i), clock: clockID(clock), signal: int32(40 + i), value: 1}
+		e := one.entry()
+		e.Overrun, e.Isec, e.Insec, e.Vsec, e.Vnsec = proto.Uint32(0), proto.Uint64(1), proto.Uint64(0), proto.Uint64(0), proto.Uint64(left)
+		list = append(list, e)
+		queue.Signals = append(queue.Signals, &siginfo.SiginfoEntry{Siginfo: one.encodeSignal(known)})
+	}
+	others := posix{id: 9, signal: 50}.encodeSignal(0)
+	queue.Signals = append(queue.Signals, &siginfo.SiginfoEntry{Siginfo: others})
+	none := itimerEntry(span{})
+	s.Process[pid].Core.Tc.Timers = &timer.TaskTimersEntry{Real: none, Virt: none, Prof: none, Posix: list}
+	inStub(t, s, holder(t), func(stub *remote.Stub) error {
+		if err := Create(s, pid, stub); err != nil {
+			return err
+		}
+		begun := readInstant(t)
+		due := func(t Timer) int64 { return begun.of(t.Timeline()) - outage + int64(t.Left) }
+		if err := Arm(s, pid, stub, due); err != nil {
+			return err
+		}
+		// The last expiry before the dump was 0.4 periods before it.
+		for _, e := range list {
+			checkFired(t, stub, posixOf(e), known+(outage+interval-left)/interval)
+		}
+		return nil
+	})
+	if len(queue.Signals) != 1 || !bytes.Equal(queue.Signals[0].Siginfo, others) {
+		t.Errorf("%d signals are left, want that of another timer", len(queue.Signals))
+	}
 }

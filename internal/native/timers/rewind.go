@@ -68,36 +68,44 @@ func (r *reading) ask(id, timeline int32) error {
 }
 
 // rewind takes back what timers have done since the freeze. One with a period gets its
-// first expiry after the freeze. When one without a period has expired, or an interval
-// timer, whose period begins only when its signal is taken, cannot be seen any more:
-// such a one is due when it was read, which is later than it was by less than the tree
-// had stood until then. waiting are those whose signals waited at the freeze already,
+// first expiry after the freeze, also if its signal waited then. When one without a
+// period has expired, or an interval timer, whose period begins only when its signal is
+// taken, cannot be seen any more: such a one is due when it was read, which is later
+// than it was by less than the tree had stood until then. waiting are those whose signals waited at the freeze already,
 // signalled those whose signals wait now.
 //
 // If a period is shorter than the tree had stood when it was read, and the timer has
 // expired for the first time since the freeze, after a longer wait, nothing tells how
 // often: it is taken to have been at it for long.
 func (r *reading) rewind(frozen func(id int32) int64, waiting, signalled map[int32]bool) {
-	fresh := func(id int32) bool { return signalled[id] && !waiting[id] }
 	for _, e := range r.timers.Posix {
 		id := int32(e.GetItId())
-		if !fresh(id) {
-			continue
-		}
+		_, interval := posixTimes(e)
 		due, runs := r.due[id]
 		asked, over := r.asked[id]
-		if _, interval := posixTimes(e); runs && interval > 0 {
+		switch {
+		case waiting[id]:
+			// It has stood still since before the freeze: its signal stays.
+			delete(r.due, id)
+			if !runs || interval == 0 {
+				continue
+			}
 			due.at = firstAfter(frozen(due.timeline), due.at, interval)
-		} else if !runs && over {
+		case !signalled[id]:
+			continue
+		case runs && interval > 0:
+			due.at = firstAfter(frozen(due.timeline), due.at, interval)
+			r.due[id] = due
+		case !runs && over:
 			due = asked
-		} else if !runs {
+			r.due[id] = due
+		case !runs:
 			continue // It counts CPU time.
 		}
-		r.due[id] = due
 		left := max(sub(due.at, frozen(due.timeline)), 1)
 		e.Vsec, e.Vnsec = proto.Uint64(uint64(left/nanosPerSecond)), proto.Uint64(uint64(left%nanosPerSecond))
 	}
-	if _, runs := r.due[IntervalTimer]; !runs && fresh(IntervalTimer) {
+	if _, runs := r.due[IntervalTimer]; !runs && signalled[IntervalTimer] && !waiting[IntervalTimer] {
 		due := r.asked[IntervalTimer]
 		r.due[IntervalTimer] = due
 		interval := r.timers.Real

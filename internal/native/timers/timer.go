@@ -19,7 +19,7 @@ type Timer struct {
 	ID       int32         // As timer_create gave it, or IntervalTimer.
 	Clock    int32         // unix.CLOCK_REALTIME, MONOTONIC, BOOTTIME, TAI or an alarm clock.
 	Absolute bool          // It is on REALTIME and known to have been set to a point in time.
-	Left     time.Duration // What was left of it at the dump. Never 0.
+	Left     time.Duration // What was left of it at the dump. Negative: it had expired, and waited for its signal to be taken.
 	Interval time.Duration // 0: it fires once.
 }
 
