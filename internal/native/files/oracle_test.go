@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/tty"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -177,9 +178,11 @@ func (x *describer) descriptor(pid uint32, d *fdinfo.FdinfoEntry) {
 		reg = e.GetTty().GetRegfId()
 		for _, info := range x.set.TTYInfo {
 			if info.GetId() == e.GetTty().GetTtyInfoId() {
-				if locked := info.GetTermiosLocked(); locked != nil {
-					const used = 5 // CRIU leaves what was in memory in the others.
-					locked.CCc = locked.CCc[:used]
+				for _, modes := range []*tty.TermiosEntry{info.GetTermios(), info.GetTermiosLocked()} {
+					if modes != nil {
+						const used = 5 // CRIU leaves what was in memory in the others.
+						modes.CCc = modes.CCc[:used]
+					}
 				}
 				x.print("  %s", text(info))
 			}

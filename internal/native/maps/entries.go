@@ -144,7 +144,9 @@ type pageOfZeros struct {
 }
 
 // findZero reads a page of our own that was never written, and looks where it
-// is. Without CAP_SYS_ADMIN it stays unknown.
+// is. Without CAP_SYS_ADMIN it stays unknown. So it does on a kernel that was told to
+// do without such a page: it has put memory there that is ours alone, and that will be
+// somebody's data next.
 func (p *Pagemap) findZero() error {
 	if p.zero.sought {
 		return nil
@@ -166,6 +168,6 @@ func (p *Pagemap) findZero() error {
 			return err
 		}
 	}
-	p.zero = pageOfZeros{sought: true, known: e[0].PFN() != 0, pfn: e[0].PFN()}
+	p.zero = pageOfZeros{sought: true, known: e[0].PFN() != 0 && !e[0].Exclusive(), pfn: e[0].PFN()}
 	return nil
 }

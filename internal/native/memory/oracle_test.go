@@ -5,6 +5,7 @@ package memory
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,12 +112,17 @@ func anonymousAsMemfd(s *criuimg.Set, e *vma.VmaEntry) bool {
 	return false
 }
 
-// withoutParasite takes out of CRIU's pages those of the program's code that only
-// CRIU has: it wrote there itself.
+// withoutParasite takes out of CRIU's pages those that hold code and that only CRIU
+// has: it read and wrote there itself.
 func withoutParasite(m *mm.MmEntry, ours, theirs *criuimg.Pagemap) *criuimg.Pagemap {
 	have := map[string]bool{}
 	for _, line := range describePages(ours) {
 		have[line] = true
+	}
+	code := func(at uint64) bool {
+		return slices.ContainsFunc(m.GetVmas(), func(e *vma.VmaEntry) bool {
+			return e.GetStart() <= at && at < e.GetEnd() && e.GetProt()&unix.PROT_EXEC != 0
+		})
 	}
 	out := &criuimg.Pagemap{}
 	for _, e := range theirs.Entries {
@@ -124,7 +130,7 @@ func withoutParasite(m *mm.MmEntry, ours, theirs *criuimg.Pagemap) *criuimg.Page
 			one := &criuimg.Pagemap{}
 			at := e.GetVaddr() + i*pageSize
 			one.Add(at, 1)
-			if have[describePages(one)[0]] || at < m.GetMmStartCode() || at >= m.GetMmEndCode() {
+			if have[describePages(one)[0]] || !code(at) {
 				out.Add(at, 1)
 			}
 		}
