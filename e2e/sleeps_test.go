@@ -67,7 +67,7 @@ func missed(log sleeplog.Log, s sleeplog.End) time.Duration {
 // it would have seen had it not been saved.
 func checkSlept(c *harness.Case, log sleeplog.Log) {
 	c.Helper()
-	if len(log.Ends) < 53 {
+	if len(log.Ends) < 55 {
 		c.Errorf("only %d sleepers have woken", len(log.Ends))
 	}
 	for _, s := range log.Ends {

@@ -196,6 +196,9 @@ func (d *dump) collect(ctx context.Context) (*criuimg.Set, *memory.Plan, error) 
 	if err := tasks.Collect(all.tasks, set, d.sleeps.rest); err != nil {
 		return nil, nil, err
 	}
+	if due.Repeat(d.waiting) {
+		d.countPeriods()
+	}
 	if err := due.Put(set, d.waiting); err != nil {
 		return nil, nil, err
 	}

@@ -447,6 +447,19 @@ static long in_periodic_timer(void)
 	return surplus(expired, before - EVERY / 2, start);
 }
 
+// in_waiting_timer takes the signal of a POSIX timer when it has waited for long.
+static long in_waiting_timer(void)
+{
+	struct itimerspec t = {{0, EVERY}, {0, EVERY}};
+	int64_t start = now(self->timer);
+
+	posix_timer(&t);
+	doze();
+	int64_t before = now(self->timer);
+	long more = awaited(timer_signal());
+	return more < 0 ? -1 : surplus(1 + more, before - EVERY / 2, start);
+}
+
 #define SLEEP(name, clock, how) {name, clock, how, -1, 0}
 
 static const struct sleeper sleepers[] = {
@@ -503,6 +516,8 @@ static const struct sleeper sleepers[] = {
 	{"periodic_timerfd_boottime", CLOCK_BOOTTIME, in_periodic_timerfd, CLOCK_BOOTTIME, 0},
 	{"periodic_timer_monotonic", CLOCK_MONOTONIC, in_periodic_timer, CLOCK_MONOTONIC, 0},
 	{"periodic_timer_boottime", CLOCK_BOOTTIME, in_periodic_timer, CLOCK_BOOTTIME, 0},
+	{"waiting_timer_monotonic", CLOCK_MONOTONIC, in_waiting_timer, CLOCK_MONOTONIC, 0},
+	{"waiting_timer_boottime", CLOCK_BOOTTIME, in_waiting_timer, CLOCK_BOOTTIME, 0},
 };
 
 static int timer_signal(void) { return SIGRTMIN + 2 + (self - sleepers) % 16; }

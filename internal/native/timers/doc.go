@@ -35,6 +35,6 @@
 // set to a point in time cannot be found out. An interval timer whose signal waits
 // does not show its phase, and begins a whole period.
 // timer_getoverrun gives 0 after a restore until the next signal, since nothing
-// sets that number. A signal that is pending at the dump loses the count of the
-// periods that had gone by before, not of those that go by afterwards.
+// sets that number. A signal that is pending at the dump knows of the periods that had
+// gone by before only if the caller does, see Waiting.
 package timers

@@ -18,7 +18,7 @@ import (
 // It takes out of them the signals of timers that were running at the freeze and have
 // expired since, for the images have these timers as running: they fire when their
 // processes go on, and would do so twice. waiting are the signals that waited at the
-// freeze; nil: not known.
+// freeze; nil: not known. They are told of the periods that have passed until then.
 func (r *Reading) Put(s *criuimg.Set, waiting Waiting) error {
 	for _, one := range r.processes {
 		p := s.Process[uint32(one.pid)]
@@ -36,6 +36,7 @@ func (r *Reading) Put(s *criuimg.Set, waiting Waiting) error {
 		p.Core.Tc.Timers = one.timers
 		for _, q := range queues {
 			withdraw(q, expired)
+			countPeriods(q, waiting[one.pid])
 		}
 	}
 	return nil
@@ -79,6 +80,15 @@ func withdraw(q *siginfo.SignalQueueEntry, of map[int32]bool) {
 		id, ok := timerOfSignal(e.GetSiginfo())
 		return ok && of[id]
 	})
+}
+
+// countPeriods notes in the signals of timers how many periods have passed since.
+func countPeriods(q *siginfo.SignalQueueEntry, waiting map[int32]int64) {
+	for _, e := range q.GetSignals() {
+		if id, ok := timerOfSignal(e.GetSiginfo()); ok && waiting[id] > 0 {
+			binary.LittleEndian.PutUint32(e.Siginfo[siginfoOverrun:], uint32(min(waiting[id], maxInt)))
+		}
+	}
 }
 
 // timerOfSignal tells which timer sent a signal.

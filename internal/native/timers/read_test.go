@@ -287,7 +287,11 @@ func TestRewind(t *testing.T) {
 			} else {
 				r.asked[id] = deadline{unix.CLOCK_BOOTTIME, tt.asked}
 			}
-			r.rewind(frozen, map[int32]bool{id: tt.waited}, map[int32]bool{id: tt.waits})
+			waiting := map[int32]int64{}
+			if tt.waited {
+				waiting[id] = 0
+			}
+			r.rewind(frozen, waiting, map[int32]bool{id: tt.waits})
 			if e.GetVnsec() != tt.left || r.due[id].at != tt.expires {
 				t.Errorf("%d left, expires at %d; want %d, %d", e.GetVnsec(), r.due[id].at, tt.left, tt.expires)
 			}

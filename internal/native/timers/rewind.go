@@ -13,8 +13,9 @@ import (
 )
 
 // Waiting are the timers of each process whose signals waited for delivery, by number
-// or IntervalTimer.
-type Waiting map[int]map[int32]bool
+// or IntervalTimer, each with how many periods had passed since it sent its signal: 0 as
+// long as nobody has found out.
+type Waiting map[int]map[int32]int64
 
 // LookAtSignals looks at the queues of a tree that stands still, right before the
 // instant of the freeze is read: a timer that expires later counts as expired after the
@@ -22,7 +23,7 @@ type Waiting map[int]map[int32]bool
 func LookAtSignals(processes []*ptrace.Process) (Waiting, error) {
 	all := Waiting{}
 	for _, p := range processes {
-		ids := map[int32]bool{}
+		ids := map[int32]int64{}
 		all[p.PID] = ids
 		for i, th := range p.Threads {
 			for _, shared := range []bool{true, false} {
@@ -38,13 +39,26 @@ func LookAtSignals(processes []*ptrace.Process) (Waiting, error) {
 				}
 				for _, info := range queue {
 					if id, ok := timerOfSignal(info[:]); ok {
-						ids[id] = true
+						ids[id] = 0
 					}
 				}
 			}
 		}
 	}
 	return all, nil
+}
+
+// Repeat reports whether a timer with a period is among those that wait.
+func (r *Reading) Repeat(waiting Waiting) bool {
+	for _, one := range r.processes {
+		for _, e := range one.timers.Posix {
+			_, interval := posixTimes(e)
+			if _, waits := waiting[one.pid][int32(e.GetItId())]; waits && interval > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // signalled are the timers whose signals are in some queues.
@@ -77,14 +91,15 @@ func (r *reading) ask(id, timeline int32) error {
 // If a period is shorter than the tree had stood when it was read, and the timer has
 // expired for the first time since the freeze, after a longer wait, nothing tells how
 // often: it is taken to have been at it for long.
-func (r *reading) rewind(frozen func(id int32) int64, waiting, signalled map[int32]bool) {
+func (r *reading) rewind(frozen func(id int32) int64, waiting map[int32]int64, signalled map[int32]bool) {
 	for _, e := range r.timers.Posix {
 		id := int32(e.GetItId())
+		_, waits := waiting[id]
 		_, interval := posixTimes(e)
 		due, runs := r.due[id]
 		asked, over := r.asked[id]
 		switch {
-		case waiting[id]:
+		case waits:
 			// It has stood still since before the freeze: its signal stays.
 			delete(r.due, id)
 			if !runs || interval == 0 {
@@ -105,7 +120,9 @@ func (r *reading) rewind(frozen func(id int32) int64, waiting, signalled map[int
 		left := max(sub(due.at, frozen(due.timeline)), 1)
 		e.Vsec, e.Vnsec = proto.Uint64(uint64(left/nanosPerSecond)), proto.Uint64(uint64(left%nanosPerSecond))
 	}
-	if _, runs := r.due[IntervalTimer]; !runs && signalled[IntervalTimer] && !waiting[IntervalTimer] {
+	_, runs := r.due[IntervalTimer]
+	_, waits := waiting[IntervalTimer]
+	if !runs && !waits && signalled[IntervalTimer] {
 		due := r.asked[IntervalTimer]
 		r.due[IntervalTimer] = due
 		interval := r.timers.Real

@@ -16,8 +16,9 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapWanted = "wanted"
-	bpfProgTell  = "tell"
+	bpfMapWanted   = "wanted"
+	bpfProgExpired = "expired"
+	bpfProgTell    = "tell"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -62,7 +63,8 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	Tell *ebpf.ProgramSpec `ebpf:"tell"`
+	Expired *ebpf.ProgramSpec `ebpf:"expired"`
+	Tell    *ebpf.ProgramSpec `ebpf:"tell"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -117,11 +119,13 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	Tell *ebpf.Program `ebpf:"tell"`
+	Expired *ebpf.Program `ebpf:"expired"`
+	Tell    *ebpf.Program `ebpf:"tell"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.Expired,
 		p.Tell,
 	)
 }

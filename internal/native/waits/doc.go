@@ -10,6 +10,9 @@
 // (epoll_wait, sigtimedwait, semtimedop, a read with SO_RCVTIMEO) keep nothing: of
 // them only the timer before the stop tells anything.
 //
+// The same way it tells since when a POSIX timer waits for its signal to be taken: how
+// many periods have passed is worked out only then, and shown nowhere before.
+//
 // It needs CAP_BPF and CAP_PERFMON, or root, and a kernel with type information of
-// itself (CONFIG_DEBUG_INFO_BTF). Where it cannot be had, Open says why.
+// itself (CONFIG_DEBUG_INFO_BTF). Where it cannot be had, Open and ReadExpired say why.
 package waits

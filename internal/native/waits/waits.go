@@ -3,12 +3,12 @@
 package waits
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +19,12 @@ var ErrUnavailable = errors.New("the kernel cannot be asked how long threads hav
 
 // Reader asks the kernel. It is not safe for concurrent use.
 type Reader struct {
-	objects bpfObjects
-	link    *link.Iter
-	tick    int64
+	objects struct {
+		Tell   *ebpf.Program `ebpf:"tell"`
+		Wanted *ebpf.Map     `ebpf:"wanted"`
+	}
+	link *link.Iter
+	tick int64
 }
 
 // Open loads the program. That takes some ten milliseconds, what Read does less than
@@ -38,14 +41,19 @@ func (r *Reader) open() (err error) {
 	if r.tick, err = tick(); err != nil {
 		return err
 	}
-	err = loadBpfObjects(&r.objects, nil)
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("a BPF program needs root (CAP_BPF and CAP_PERFMON): %w", unix.EPERM)
-	}
-	if err != nil {
+	if err := load(&r.objects); err != nil {
 		return err
 	}
 	r.link, err = link.AttachIter(link.IterOptions{Program: r.objects.Tell})
+	return err
+}
+
+// load loads the programs and maps that objects has fields for.
+func load(objects any) error {
+	err := loadBpfObjects(objects, nil)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("a BPF program needs root (CAP_BPF and CAP_PERFMON): %w", unix.EPERM)
+	}
 	return err
 }
 
@@ -65,7 +73,7 @@ func (r *Reader) Close() error {
 		errs = append(errs, r.link.Close())
 	}
 	if r.objects.Tell != nil {
-		errs = append(errs, r.objects.Close())
+		errs = append(errs, r.objects.Tell.Close(), r.objects.Wanted.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -107,32 +115,16 @@ type Thread struct {
 // Read looks at all threads of processes, by thread number. Threads that begin or end
 // meanwhile may be left out.
 func (r *Reader) Read(pids []int) (map[int]Thread, error) {
-	const there = int32(1)
-	for _, pid := range pids {
-		if err := r.objects.Wanted.Put(int32(pid), there); err != nil {
-			return nil, fmt.Errorf("ask about process %d: %w", pid, err)
-		}
-		// If it stays, the worst is that a later Read is told of it, too.
-		defer func() { _ = r.objects.Wanted.Delete(int32(pid)) }()
-	}
-	text, err := r.link.Open()
-	if err != nil {
-		return nil, fmt.Errorf("ask for the waits of threads: %w", err)
-	}
-	defer text.Close()
 	threads := make(map[int]Thread)
-	many := bufio.NewReaderSize(text, 1<<16)
-	for {
+	err := ask(r.link, r.objects.Wanted, pids, func(text io.Reader) error {
 		var w wait
-		err := binary.Read(many, binary.NativeEndian, &w)
-		if errors.Is(err, io.EOF) {
-			return threads, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the waits of threads: %w", err)
+		if err := binary.Read(text, binary.NativeEndian, &w); err != nil {
+			return err
 		}
 		threads[int(w.TID)] = w.thread(r.tick)
-	}
+		return nil
+	})
+	return threads, err
 }
 
 // wait is struct wait of bpf/waits.c.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
-// Tells how long sleeping threads have still to sleep. It is a task iterator: the
-// kernel calls tell for every thread, and it writes a struct wait for each thread of
-// the processes in the map wanted.
+// Tells how long sleeping threads have still to sleep, and since when timers wait for
+// their signals to be taken. Both are task iterators: the kernel calls tell and expired
+// for every thread. tell writes a struct wait for each thread of the processes in the map
+// wanted, expired a struct expiry for each of their timers that it is about.
 //
 // Where the kernel keeps what it looks at depends on its version and configuration.
 // The loader corrects the offsets for the running kernel, by the type information
@@ -92,8 +93,15 @@ struct thread_struct___arm64 {
 struct thread_struct {
 } KERNEL_TYPE;
 
+struct signal_struct {
+	struct {
+		struct list *next; // By another name in each kind of list.
+	} posix_timers;
+} KERNEL_TYPE;
+
 struct task_struct {
 	unsigned int __state;
+	struct signal_struct *signal;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	unsigned long nvcsw;
@@ -127,6 +135,23 @@ struct hrtimer___bool {
 struct hrtimer_sleeper {
 	struct hrtimer timer;
 	struct task_struct *task;
+} KERNEL_TYPE;
+
+// What a POSIX timer is in.
+struct list {
+	struct list *next;
+};
+
+struct k_itimer {
+	struct list list;
+	int it_id;
+	__s64 it_overrun;
+	__s64 it_interval;
+	union {
+		struct {
+			struct hrtimer timer;
+		} real;
+	} it;
 } KERNEL_TYPE;
 
 struct hlist_node {
@@ -223,13 +248,23 @@ static __u64 stack_pointer(struct task_struct *task)
 	return sp;
 }
 
+// known reports whether what may be one is one of the places where timers are queued.
+static int known(struct hrtimer_clock_base *base)
+{
+	struct hrtimer_cpu_base *cpu = 0;
+	__u32 index = 0;
+
+	if (READ(cpu, base->cpu_base) || READ(index, base->index) || index > 7)
+		return 0;
+	__u64 place = (__u64)cpu + OFFSET(struct hrtimer_cpu_base, clock_base) + index * SIZE(struct hrtimer_clock_base);
+	return place == (__u64)base;
+}
+
 // queued reports whether what may be a timer is one that runs: it says so itself, and
 // refers to one of the places where timers are queued.
 static int queued(struct hrtimer *timer, struct hrtimer_clock_base *base)
 {
 	__u8 yes = 0;
-	struct hrtimer_cpu_base *cpu = 0;
-	__u32 index = 0;
 
 	if (EXISTS(struct hrtimer___bool, is_queued)) {
 		struct hrtimer___bool *later = (void *)timer;
@@ -238,10 +273,7 @@ static int queued(struct hrtimer *timer, struct hrtimer_clock_base *base)
 	} else if (READ(yes, timer->state)) {
 		return 0;
 	}
-	if (yes != 1 || READ(cpu, base->cpu_base) || READ(index, base->index) || index > 7)
-		return 0;
-	__u64 place = (__u64)cpu + OFFSET(struct hrtimer_cpu_base, clock_base) + index * SIZE(struct hrtimer_clock_base);
-	return place == (__u64)base;
+	return yes == 1 && known(base);
 }
 
 // precise takes what may be the sleeper that ends at the word which names its task.
@@ -354,6 +386,71 @@ int tell(struct bpf_iter__task *ctx)
 	find_timer(&w, task);
 	// If there is no room the kernel shows the thread again, with the next read.
 	seq_write(ctx->meta->seq, &w, sizeof w);
+	return 0;
+}
+
+// What is told of a POSIX timer with a period that has expired and whose signal was not
+// taken; package waits reads it.
+struct expiry {
+	__s32 pid, id;
+	__s64 at; // When, in ns of clock, as the host has it.
+	__s64 interval;
+	__s64 overrun; // The periods between its first expiry and at, less one.
+	__s32 clock;
+	__u32 unused;
+};
+
+// walk is a look at the timers of a process.
+struct walk {
+	struct seq_file *seq;
+	struct list *head, *next; // A list ends with its head, or with nothing.
+	__s32 pid;
+};
+
+// visit tells of one timer; 1 ends the walk. Timers on CPU time have no hrtimer, but
+// something else in its place.
+static long visit(__u64 index, struct walk *w)
+{
+	struct k_itimer *t = (void *)w->next - OFFSET(struct k_itimer, list);
+	struct hrtimer *timer = (void *)t + OFFSET(struct k_itimer, it.real.timer);
+	struct hrtimer_clock_base *base = 0;
+	struct expiry e = {.pid = w->pid};
+
+	if (!w->next || w->next == w->head)
+		return 1;
+	if (READ(e.id, t->it_id) || READ(e.interval, t->it_interval) || READ(e.overrun, t->it_overrun) ||
+	    read_kernel(&w->next, sizeof w->next, w->next))
+		return 1;
+	if (e.interval <= 0 || READ(base, timer->base) || !known(base) || queued(timer, base) ||
+	    READ(e.clock, base->clockid) || READ(e.at, timer->_softexpires))
+		return 0;
+	seq_write(w->seq, &e, sizeof e);
+	return 0;
+}
+
+#define MOST_TIMERS (1 << 20)
+
+SEC("iter/task")
+int expired(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task, *leader = 0;
+	struct signal_struct *signal = 0;
+	struct walk w = {};
+
+	if (!task)
+		return 0;
+	if (READ(leader, task->group_leader) || leader != task)
+		return 0;
+	w.pid = number(leader);
+	if (!w.pid || !map_lookup(&wanted, &w.pid))
+		return 0;
+	if (READ(signal, task->signal))
+		return 0;
+	w.seq = ctx->meta->seq;
+	w.head = (void *)signal + OFFSET(struct signal_struct, posix_timers);
+	if (read_kernel(&w.next, sizeof w.next, w.head))
+		return 0;
+	loop(MOST_TIMERS, visit, &w, 0);
 	return 0;
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A process with POSIX timers whose signals wait. It prints a line for each of those
+// with a period that have expired: number, clock, nanoseconds when it first did, and its
+// period. Then it says "ready" on descriptor 3, and waits.
+#define _GNU_SOURCE
+#include <err.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND 1000000000LL
+
+static int64_t nanoseconds(struct timespec t) { return t.tv_sec * SECOND + t.tv_nsec; }
+
+// timer makes a timer that is due at a point in time, and every period from there.
+static timer_t timer(clockid_t clock, int64_t at, int64_t period)
+{
+	struct sigevent e = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+	struct itimerspec t = {{period / SECOND, period % SECOND}, {at / SECOND, at % SECOND}};
+	timer_t id;
+
+	if (timer_create(clock, &e, &id) || timer_settime(id, TIMER_ABSTIME, &t, NULL))
+		err(1, "make a timer");
+	return id;
+}
+
+static int64_t now(clockid_t clock)
+{
+	struct timespec t;
+
+	if (clock_gettime(clock, &t))
+		err(1, "read a clock");
+	return nanoseconds(t);
+}
+
+int main(void)
+{
+	static const clockid_t clocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME, CLOCK_MONOTONIC};
+	sigset_t all;
+	struct itimerspec t;
+	timer_t id;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	timer(CLOCK_MONOTONIC, now(CLOCK_MONOTONIC) + 1000 * SECOND, SECOND); // Not due.
+	timer(CLOCK_MONOTONIC, 1, 0);                                          // Once.
+	timer(CLOCK_PROCESS_CPUTIME_ID, 1, SECOND);                            // Of another kind.
+	for (int i = 0; i < 4; i++) {
+		int64_t first = now(clocks[i]) + SECOND / 100, period = SECOND / 100 + i;
+		id = timer(clocks[i], first, period);
+		printf("%ld %d %" PRId64 " %" PRId64 "\n", (long)id, clocks[i], first, period);
+	}
+	usleep(200000);
+	// Who asks has the kernel count what has passed.
+	if (timer_gettime(id, &t))
+		err(1, "ask for a timer");
+	fflush(stdout);
+	if (write(3, "ready\n", 6) != 6)
+		err(1, "say that all is ready");
+	close(3);
+	for (;;)
+		pause();
+}
