@@ -41,11 +41,10 @@ func lookAtSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 	if s.clocks, err = hostclock.NewReader(); err != nil {
 		return nil, err
 	}
-	limited, again := sleepsLimited(tree)
-	if !limited {
+	if !sleepsLimited(tree) {
 		return s, nil
 	}
-	if s.reader, err = waits.Open(); err != nil {
+	if s.reader, err = waits.Open(len(tree.Tasks)); err != nil {
 		log.Warn("sleeping threads go on with an estimate of what was left of their time", zap.Error(err))
 		return s, nil
 	}
@@ -61,18 +60,13 @@ func lookAtSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 	if err != nil {
 		log.Warn("look at the sleeping threads", zap.Error(err))
 	}
-	if again {
-		// What takes long is done before the tree stands; restarts tells of errors.
-		_ = waits.Prepare()
-	}
 	return s, nil
 }
 
 // sleepsLimited reports whether a thread is in a call of which the kernel must be
-// asked how long it still waits, and whether one is in such a call again, after a stop.
-// A call that begins right after that is not much further than its beginning at the
-// freeze.
-func sleepsLimited(tree *proc.Snapshot) (limited, again bool) {
+// asked how long it still waits. A call that begins right after that is not much
+// further than its beginning at the freeze.
+func sleepsLimited(tree *proc.Snapshot) bool {
 	for _, task := range tree.Tasks {
 		for _, tid := range task.Threads {
 			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", task.PID, tid))
@@ -81,11 +75,12 @@ func sleepsLimited(tree *proc.Snapshot) (limited, again bool) {
 			}
 			number, args, _ := strings.Cut(string(text), " ")
 			nr, err := strconv.ParseInt(number, 10, 64)
-			limited = limited || err == nil && (tasks.MayBeLimited(nr) || tasks.MayWaitForSocket(nr) && limitedSocket(task.PID, args))
-			again = again || err == nil && nr == unix.SYS_RESTART_SYSCALL
+			if err == nil && (tasks.MayBeLimited(nr) || tasks.MayWaitForSocket(nr) && limitedSocket(task.PID, args)) {
+				return true
+			}
 		}
 	}
-	return limited, again
+	return false
 }
 
 // limitedSocket reports whether the first argument of a thread's system call is a
@@ -192,14 +187,9 @@ func (s *sleeps) restarts(tid int, regs *ptrace.Registers) int64 {
 	if !ok || regs.SyscallNumber() != unix.SYS_RESTART_SYSCALL {
 		return -1
 	}
-	kind, err := stopped.Restarts()
-	if err != nil {
-		s.log.Warn("a sleep that was interrupted before ends with EINTR", zap.Int("tid", tid), zap.Error(err))
-		return -1
-	}
 	// The registers of its arguments are as they were.
 	const remainder = 3
-	switch kind {
+	switch stopped.Restarts {
 	case waits.Sleep:
 		if regs.Args()[remainder] == stopped.Remainder && stopped.Remainder != 0 {
 			return unix.SYS_CLOCK_NANOSLEEP

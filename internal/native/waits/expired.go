@@ -32,7 +32,7 @@ func ReadExpired(pids []int) (all []Expired, err error) {
 		Expired *ebpf.Program `ebpf:"expired"`
 		Wanted  *ebpf.Map     `ebpf:"wanted"`
 	}
-	if err := load(&p); err != nil {
+	if err := load(&p, len(pids)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer func() { err = errors.Join(err, p.Expired.Close(), p.Wanted.Close()) }()

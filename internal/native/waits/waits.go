@@ -27,30 +27,37 @@ type Reader struct {
 	tick int64
 }
 
-// Open loads the program. That takes some ten milliseconds, what Read does less than
-// one. The error is ErrUnavailable.
-func Open() (*Reader, error) {
+// Open loads the program, with room for asking about so many processes at a time and as
+// many again that may have come by then. That takes some ten milliseconds, what Read does
+// less than one. The error is ErrUnavailable.
+func Open(processes int) (*Reader, error) {
 	r := &Reader{}
-	if err := r.open(); err != nil {
+	if err := r.open(2 * processes); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, err), r.Close())
 	}
 	return r, nil
 }
 
-func (r *Reader) open() (err error) {
+func (r *Reader) open(room int) (err error) {
 	if r.tick, err = tick(); err != nil {
 		return err
 	}
-	if err := load(&r.objects); err != nil {
+	if err := load(&r.objects, room); err != nil {
 		return err
 	}
 	r.link, err = link.AttachIter(link.IterOptions{Program: r.objects.Tell})
 	return err
 }
 
-// load loads the programs and maps that objects has fields for.
-func load(objects any) error {
-	err := loadBpfObjects(objects, nil)
+// load loads the programs and maps that objects has fields for. Memory for what the map
+// of processes can hold at most is taken at once.
+func load(objects any, room int) error {
+	spec, err := loadBpf()
+	if err != nil {
+		return err
+	}
+	spec.Maps[bpfMapWanted].MaxEntries = uint32(min(max(room, 64), 1<<22)) //nolint:gosec // There are no more processes.
+	err = spec.LoadAndAssign(objects, nil)
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("a BPF program needs root (CAP_BPF and CAP_PERFMON): %w", unix.EPERM)
 	}
@@ -108,8 +115,9 @@ type Thread struct {
 	// Remainder is where an interrupted nanosleep writes what is left if a handler
 	// ends it; 0: nowhere.
 	Remainder uint64
-
-	restart uint64 // The address of the function with which the kernel goes on.
+	// Restarts is which kind of call the kernel would go on with in a thread that a stop
+	// has interrupted in one.
+	Restarts Kind
 }
 
 // Read looks at all threads of processes, by thread number. Threads that begin or end
@@ -138,11 +146,11 @@ type wait struct {
 	Ticks uint64
 	Now   uint64
 
-	Restart                uint64
 	Remainder              uint64
 	Nanosleep, Poll, Futex uint64
 	NanosleepClock         int32
 	PollLimited            uint32
+	Restart                [32]byte
 }
 
 // The kinds of timers: enum timer of bpf/waits.c.
@@ -154,7 +162,7 @@ const (
 // thread gives what was read its meaning. tick is the length of the kernel's.
 func (w *wait) thread(tick int64) Thread {
 	t := Thread{
-		Switches: w.Switches, Remainder: w.Remainder, restart: w.Restart,
+		Switches: w.Switches, Remainder: w.Remainder, Restarts: kindOf(unix.ByteSliceToString(w.Restart[:])),
 		Sleep: Deadline{Clock: w.NanosleepClock, At: int64(w.Nanosleep)},
 		Futex: Deadline{Clock: unix.CLOCK_MONOTONIC, At: int64(w.Futex)},
 	}

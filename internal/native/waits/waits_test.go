@@ -47,7 +47,7 @@ func sleepers(t *testing.T) (pid int, all []sleeper) {
 // open opens a Reader until the end of the test.
 func open(t testing.TB) *Reader {
 	t.Helper()
-	r, err := Open()
+	r, err := Open(1)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -92,8 +92,8 @@ func TestRead(t *testing.T) {
 			}
 			kept := map[string]Deadline{"nanosleep": is.Sleep, "boottime": is.Sleep, "poll": is.Poll, "futex": is.Futex}
 			kinds := map[string]Kind{"nanosleep": Sleep, "boottime": Sleep, "poll": Poll, "futex": Futex}
-			if kind, err := is.Restarts(); err != nil || kind != kinds[s.name] {
-				t.Errorf("the kernel would go on with kind %d after %s, %v", kind, s.name, err)
+			if is.Restarts != kinds[s.name] {
+				t.Errorf("the kernel would go on with kind %d after %s", is.Restarts, s.name)
 			}
 			d, ok := kept[s.name]
 			if late := d.At - was.Timer.At; ok && (d.Clock != was.Timer.Clock || late < 0 || late > slack) {
@@ -162,32 +162,20 @@ func TestThread(t *testing.T) {
 	}
 }
 
-func TestParseSymbols(t *testing.T) {
-	const two = "ffffffff81000000 T hrtimer_nanosleep_restart\nffffffff81000010 t do_restart_poll\n"
-	const three = two + "ffffffff81000020 t other\nffffffff81000030 t futex_wait_restart\n"
-	got, err := parseSymbols(strings.NewReader(three + "ffffffff81000040 t [bpf]\n"))
-	if err != nil || got[0xffffffff81000010] != Poll || got[0xffffffff81000030] != Futex || len(got) != 3 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, bad := range []string{"", two, "0000000000000000 T do_restart_poll\n", "x T do_restart_poll\n"} {
-		if got, err := parseSymbols(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q gave %v", bad, got)
+func TestKindOf(t *testing.T) {
+	for function, want := range map[string]Kind{
+		"hrtimer_nanosleep_restart": Sleep, "do_restart_poll.llvm.17": Poll, "futex_wait_restart": Futex,
+		"do_no_restart_syscall": Unknown, "0x0": Unknown, "": Unknown,
+	} {
+		if got := kindOf(function); got != want {
+			t.Errorf("%q is of kind %d, want %d", function, got, want)
 		}
 	}
-}
-
-func FuzzParseSymbols(f *testing.F) {
-	f.Add("ffffffff81000000 T hrtimer_nanosleep_restart\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if got, err := parseSymbols(strings.NewReader(text)); err == nil && len(got) != 3 {
-			t.Errorf("got %v", got)
-		}
-	})
 }
 
 func BenchmarkOpen(b *testing.B) {
 	for b.Loop() {
-		r, err := Open()
+		r, err := Open(1)
 		if err != nil {
 			b.Skip(err)
 		}

@@ -27,6 +27,7 @@ static long (*const read_kernel)(void *dst, __u32 size, const void *from) = (voi
 static __u64 (*const jiffies)(void) = (void *)118;
 static long (*const loop)(__u32 times, void *f, void *with, __u64 flags) = (void *)181;
 static long (*const seq_write)(void *seq, const void *data, __u32 size) = (void *)127;
+static long (*const print)(char *into, __u32 size, const char *format, const __u64 *data, __u32 data_size) = (void *)165;
 
 #define READ(dst, pointer) read_kernel(&(dst), sizeof(dst), __builtin_preserve_access_index(&(pointer)))
 #define OFFSET(type, field) __builtin_preserve_field_info(((type *)0)->field, 0)
@@ -200,17 +201,17 @@ struct wait {
 	// With what the kernel would go on with a system call that a stop has
 	// interrupted: only valid in a thread that was stopped in one. Which of them
 	// holds depends on the call.
-	__u64 restart;   // The address of the kernel's function.
 	__u64 remainder; // Where a nanosleep writes what is left if a handler ends it.
 	__u64 nanosleep, poll, futex;
 	__s32 nanosleep_clock;
 	__u32 poll_limited;
+	char restart[32]; // The name of the kernel's function, cut.
 };
 
 // The processes that are asked about, by their numbers as the reader sees them.
 struct {
 	NUMBER(type, 1); // A hash.
-	NUMBER(max_entries, 65536);
+	NUMBER(max_entries, 65536); // The loader says how many.
 	NUMBER(map_flags, 1); // Memory is taken as it is needed.
 	int *key, *value;
 } wanted SEC(".maps");
@@ -344,12 +345,17 @@ static void find_timer(struct wait *w, struct task_struct *task)
 	loop(WORDS, look, &s, 0);
 }
 
+// A format has to be in memory that the program cannot change.
+static const char symbol[] = "%ps";
+
 static void find_restart(struct wait *w, struct task_struct *task)
 {
 	unsigned long sec = 0, nsec = 0;
 	__s64 end = 0;
+	__u64 function = 0;
 
-	READ(w->restart, task->restart_block.fn);
+	READ(function, task->restart_block.fn);
+	print(w->restart, sizeof w->restart, symbol, &function, sizeof function);
 	READ(w->nanosleep, task->restart_block.nanosleep.expires);
 	READ(w->remainder, task->restart_block.nanosleep.rmtp);
 	READ(w->nanosleep_clock, task->restart_block.nanosleep.clockid);
