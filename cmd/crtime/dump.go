@@ -11,7 +11,6 @@ import (
 
 	"github.com/crtime/crtime/checkpoint"
 	"github.com/crtime/crtime/clockstate"
-	"github.com/crtime/crtime/internal/choose"
 )
 
 // dumpOptions are the flags of dump and of pre-dump.
@@ -81,7 +80,7 @@ func runDump(ctx context.Context, env *environment, o *dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	e, err := choice.Dumper(ctx, choose.Job{Options: o.Options.Options, PID: o.PID, TrackMem: o.TrackMem || o.PrevImages != ""})
+	e, err := choice.Dumper(ctx)
 	if err != nil {
 		return err
 	}

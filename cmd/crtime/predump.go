@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crtime/crtime/checkpoint"
-	"github.com/crtime/crtime/internal/choose"
 )
 
 // newPreDumpCommand makes `crtime pre-dump`.
@@ -52,7 +51,7 @@ func runPreDump(ctx context.Context, env *environment, o *dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	e, err := choice.Dumper(ctx, choose.Job{Options: o.Options.Options, PID: o.PID, TrackMem: true})
+	e, err := choice.Dumper(ctx)
 	if err != nil {
 		return err
 	}

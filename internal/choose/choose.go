@@ -20,7 +20,6 @@ import (
 	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/native"
-	"github.com/crtime/crtime/internal/proc"
 )
 
 // Auto lets the job decide.
@@ -36,61 +35,56 @@ type Choice struct {
 	Log    *zap.Logger
 }
 
-// Job says what a dump needs of its engine.
-type Job struct {
-	engine.Options
-
-	PID      int
-	TrackMem bool // Memory tracking, a pre-dump, or a dump upon an earlier one.
-}
-
 // Dumper picks the engine for a dump.
-func (c Choice) Dumper(ctx context.Context, job Job) (engine.Dumper, error) {
+func (c Choice) Dumper(ctx context.Context) (engine.Dumper, error) {
 	switch c.Engine {
 	case native.Name:
 		return &native.Engine{Log: c.Log}, nil
 	case criu.Name:
 		return c.criu(ctx)
 	}
-	why, err := nativeCannot(job)
-	if err != nil {
-		return nil, err
-	}
-	if why == nil {
-		return &unlessSurprised{Engine: &native.Engine{Log: c.Log, Surveyed: true}, choice: c}, nil
-	}
-	return c.instead(ctx, why)
+	return &dumper{native: &native.Engine{Log: c.Log}, choice: c}, nil
 }
 
-// unlessSurprised is the native engine, which has looked at a tree from outside,
-// until it finds something in the stopped tree that it cannot represent. It has
-// changed and written nothing then, and CRIU takes the whole job.
-type unlessSurprised struct {
-	*native.Engine
+// dumper is the native engine until it finds that it cannot do what is asked of it. It
+// has changed and written nothing then, and CRIU takes the whole job.
+type dumper struct {
+	native *native.Engine
 	choice Choice
-	taken  *criu.Engine // nil: the native engine did it.
+	taken  *criu.Engine // nil: the native engine does it.
 }
 
 // Name implements engine.Dumper: who did it.
-func (u *unlessSurprised) Name() string {
-	if u.taken != nil {
-		return u.taken.Name()
+func (d *dumper) Name() string {
+	if d.taken != nil {
+		return d.taken.Name()
 	}
-	return u.Engine.Name()
+	return d.native.Name()
 }
 
 // Dump implements engine.Dumper.
-func (u *unlessSurprised) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.DumpHooks) error {
-	err := u.Engine.Dump(ctx, req, hooks)
-	if !errors.Is(err, engine.ErrUnsupported) || errors.Is(err, engine.ErrUnsavable) {
-		return err
+func (d *dumper) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.DumpHooks) error {
+	return d.do(ctx, func(e engine.Dumper) error { return e.Dump(ctx, req, hooks) })
+}
+
+// PreDump implements engine.Dumper.
+func (d *dumper) PreDump(ctx context.Context, req engine.DumpRequest) error {
+	return d.do(ctx, func(e engine.Dumper) error { return e.PreDump(ctx, req) })
+}
+
+// do has an engine do something, and CRIU if the native one cannot. What CRIU has begun
+// it goes on with.
+func (d *dumper) do(ctx context.Context, something func(engine.Dumper) error) (err error) {
+	if d.taken == nil {
+		err = something(d.native)
+		if !errors.Is(err, engine.ErrUnsupported) || errors.Is(err, engine.ErrUnsavable) {
+			return err
+		}
+		if d.taken, err = d.choice.instead(ctx, err); err != nil {
+			return err
+		}
 	}
-	instead, err := u.choice.instead(ctx, err)
-	if err != nil {
-		return err
-	}
-	u.taken = instead
-	return instead.Dump(ctx, req, hooks)
+	return something(d.taken)
 }
 
 // Restorer picks the engine for images, which have been checked
@@ -114,21 +108,6 @@ func (c Choice) Restorer(ctx context.Context, im *image.Images, o engine.Options
 
 // Valid reports whether the engine's name is known.
 func (c Choice) Valid() bool { return slices.Contains(Names(), c.Engine) }
-
-// nativeCannot says why the native engine cannot do a dump, nil if it can.
-func nativeCannot(job Job) (why, err error) {
-	if job.TrackMem {
-		return fmt.Errorf("%w: the native engine does not track memory between dumps", engine.ErrUnsupported), nil
-	}
-	obstacles, err := native.Survey(job.PID, job.Options)
-	if errors.Is(err, proc.ErrGone) {
-		return nil, nil // Whoever dumps explains that best.
-	}
-	if err != nil || len(obstacles) == 0 {
-		return nil, err
-	}
-	return &native.UnsupportedError{Obstacles: obstacles}, nil
-}
 
 // instead takes CRIU for what the native engine cannot do. It warns: CRIU keeps fewer
 // of the promises, and who would have none of it can name the engine.

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,7 +18,11 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
+	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/criu"
+	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/hostclock"
+	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/native"
 	"github.com/crtime/crtime/internal/testkit"
 )
@@ -34,6 +40,7 @@ func TestMain(m *testing.M) {
 func sleeper(t *testing.T, file *os.File) int {
 	t.Helper()
 	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if file != nil {
 		cmd.ExtraFiles = []*os.File{file}
 	}
@@ -50,9 +57,44 @@ func sleeper(t *testing.T, file *os.File) int {
 // noCRIU is a path at which there is none.
 const noCRIU = "/nonexistent/criu"
 
-func TestAutoTakesNative(t *testing.T) {
-	e, err := Choice{Engine: Auto, CRIU: noCRIU}.Dumper(t.Context(), Job{PID: sleeper(t, nil)})
+// dump dumps a process, which runs on.
+func dump(t *testing.T, e engine.Dumper, pid int) error {
+	t.Helper()
+	staging, err := image.Stage(filepath.Join(t.TempDir(), "images"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := staging.Discard(); err != nil {
+			t.Error(err)
+		}
+	}()
+	clocks, err := hostclock.NewReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing := func() error { return nil }
+	return e.Dump(t.Context(), engine.DumpRequest{PID: pid, Images: staging, LeaveRunning: true}, engine.DumpHooks{
+		Freezing: nothing, ReadClocks: clocks.Read,
+		Frozen:    func(clockstate.HostReading) error { return nil },
+		Collected: nothing,
+	})
+}
+
+// auto is the dumper that is taken where nothing is said.
+func auto(t *testing.T, c Choice) engine.Dumper {
+	t.Helper()
+	c.Engine = Auto
+	e, err := c.Dumper(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestAutoTakesNative(t *testing.T) {
+	e := auto(t, Choice{CRIU: noCRIU})
+	if err := dump(t, e, sleeper(t, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if e.Name() != native.Name {
@@ -63,12 +105,14 @@ func TestAutoTakesNative(t *testing.T) {
 // listener is a file that only CRIU can dump.
 func listener(t *testing.T) *os.File {
 	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // Which CRIU cannot dump.
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	f, err := l.File()
+	f, err := l.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +123,8 @@ func listener(t *testing.T) *os.File {
 // TestAutoWarnsOfCRIU checks that nobody gets CRIU without being told why.
 func TestAutoWarnsOfCRIU(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
-	choice := Choice{Engine: Auto, CRIU: testkit.CRIU(t), Log: zap.New(core)}
-	e, err := choice.Dumper(t.Context(), Job{PID: sleeper(t, listener(t))})
-	if err != nil {
+	e := auto(t, Choice{CRIU: testkit.CRIU(t), Log: zap.New(core)})
+	if err := dump(t, e, sleeper(t, listener(t))); err != nil {
 		t.Fatal(err)
 	}
 	if e.Name() != criu.Name {
@@ -99,15 +142,15 @@ func TestAutoWarnsOfCRIU(t *testing.T) {
 // TestAutoNamesWhatItCannot checks that a tree which only CRIU can dump is named,
 // with what keeps crtime from it, also where there is no CRIU.
 func TestAutoNamesWhatItCannot(t *testing.T) {
-	_, err := Choice{Engine: Auto, CRIU: noCRIU}.Dumper(t.Context(), Job{PID: sleeper(t, listener(t))})
+	err := dump(t, auto(t, Choice{CRIU: noCRIU}), sleeper(t, listener(t)))
 	for _, want := range []string{"sleep", "descriptor 3", noCRIU} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
 	}
-	if _, err = (Choice{Engine: Auto, CRIU: noCRIU}).Dumper(t.Context(), Job{PID: sleeper(t, nil), TrackMem: true}); err == nil ||
-		!strings.Contains(err.Error(), "track memory") {
-		t.Errorf("memory tracking: %v", err)
+	err = auto(t, Choice{CRIU: noCRIU}).PreDump(t.Context(), engine.DumpRequest{PID: sleeper(t, nil)})
+	if err == nil || !strings.Contains(err.Error(), "pre-dump") || !strings.Contains(err.Error(), noCRIU) {
+		t.Errorf("a pre-dump: %v", err)
 	}
 }
 

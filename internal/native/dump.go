@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/engine"
@@ -28,23 +29,15 @@ func (e *Engine) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.
 		return fmt.Errorf("%w: the native engine does not track memory between dumps; use --engine criu", engine.ErrUnsupported)
 	}
 	warnOfOptions(e.log(), req.Options)
-	if !e.Surveyed {
-		obstacles, err := Survey(req.PID, req.Options)
-		if err != nil {
-			return err
-		}
-		if len(obstacles) > 0 {
-			return &UnsupportedError{obstacles}
-		}
-	}
 	running, err := proc.Scan(req.PID)
 	if err != nil {
 		return err
 	}
-	sleeps, err := lookAtSleeps(e.log(), running)
+	sleeps, err := e.prepare(req, running)
 	if err != nil {
 		return err
 	}
+	sleeps.look(running)
 	err = ptrace.Run(func(t *ptrace.Tracer) error {
 		// Whatever becomes of the dump, programs are not to see that they stood.
 		t.Mend = remote.Mend
@@ -72,6 +65,24 @@ func (e *Engine) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.
 		return err
 	})
 	return errors.Join(err, sleeps.close())
+}
+
+// prepare sees whether the engine can represent a tree, and meanwhile makes ready what
+// takes long of looking at its sleeping threads.
+func (e *Engine) prepare(req engine.DumpRequest, running *proc.Snapshot) (s *sleeps, err error) {
+	var work errgroup.Group
+	work.Go(func() (err error) {
+		s, err = askOfSleeps(e.log(), running)
+		return err
+	})
+	obstacles, err := survey(req.PID, running, req.Options)
+	if err == nil && len(obstacles) > 0 {
+		err = &UnsupportedError{obstacles}
+	}
+	if err = errors.Join(err, work.Wait()); err != nil && s != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, err
 }
 
 // dump is one dump under way: the tree stands still.

@@ -27,9 +27,6 @@ const Name = "native"
 // is safe for concurrent use, each call on a tree of its own.
 type Engine struct {
 	Log *zap.Logger // nil: nothing is logged.
-	// Surveyed says that Survey has just found nothing in the tree that is to be
-	// dumped.
-	Surveyed bool
 	// Checked are images of which a restore need not make sure again.
 	Checked *Checked
 }
@@ -80,6 +77,11 @@ func Survey(root int, o engine.Options) ([]engine.Obstacle, error) {
 	if err != nil {
 		return nil, err
 	}
+	return survey(root, tree, o)
+}
+
+// survey is Survey of a tree that has been listed.
+func survey(root int, tree *proc.Snapshot, o engine.Options) ([]engine.Obstacle, error) {
 	var pids []int
 	for _, t := range tree.Tasks {
 		if !t.Zombie {

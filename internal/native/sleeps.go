@@ -33,9 +33,9 @@ type sleeps struct {
 	frozen  instant // By the host's clocks; nil until stop.
 }
 
-// lookAtSleeps takes the first look at a tree. Where the kernel cannot be asked it says
-// so in the log, if it matters.
-func lookAtSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
+// askOfSleeps prepares to look at a tree. Where the kernel cannot be asked it says so in
+// the log, if it matters.
+func askOfSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 	s := &sleeps{log: log}
 	var err error
 	if s.clocks, err = hostclock.NewReader(); err != nil {
@@ -46,7 +46,14 @@ func lookAtSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 	}
 	if s.reader, err = waits.Open(len(tree.Tasks)); err != nil {
 		log.Warn("sleeping threads go on with an estimate of what was left of their time", zap.Error(err))
-		return s, nil
+	}
+	return s, nil
+}
+
+// look takes the first look.
+func (s *sleeps) look(tree *proc.Snapshot) {
+	if s.reader == nil {
+		return
 	}
 	var pids []int
 	for _, task := range tree.Tasks {
@@ -58,9 +65,8 @@ func lookAtSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 		s.before, err = s.reader.Read(pids)
 	}
 	if err != nil {
-		log.Warn("look at the sleeping threads", zap.Error(err))
+		s.log.Warn("look at the sleeping threads", zap.Error(err))
 	}
-	return s, nil
 }
 
 // sleepsLimited reports whether a thread is in a call of which the kernel must be

@@ -56,7 +56,7 @@ func load(objects any, room int) error {
 	if err != nil {
 		return err
 	}
-	spec.Maps[bpfMapWanted].MaxEntries = uint32(min(max(room, 64), 1<<22)) //nolint:gosec // There are no more processes.
+	spec.Maps[bpfMapWanted].MaxEntries = uint32(min(max(room, 64), 1<<22)) // There are no more processes.
 	err = spec.LoadAndAssign(objects, nil)
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("a BPF program needs root (CAP_BPF and CAP_PERFMON): %w", unix.EPERM)
