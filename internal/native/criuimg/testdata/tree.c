@@ -54,6 +54,12 @@ int main(int argc, char **argv)
 {
 	const int told = 3;
 	must(argc == 2 && chdir(argv[1]) == 0);
+	// Nobody but the root's first thread is to take the signal, also if that does not
+	// wait for it yet.
+	sigset_t usr1, before;
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	must(sigprocmask(SIG_BLOCK, &usr1, &before) == 0);
 
 	// Memory: private pages with a gap, shared anonymous memory, a memfd.
 	char *priv = mmap(NULL, private_pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -109,10 +115,6 @@ int main(int argc, char **argv)
 
 	struct sigaction action = {.sa_handler = ask};
 	must(sigaction(SIGUSR1, &action, NULL) == 0);
-	sigset_t usr1, before;
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
-	must(sigprocmask(SIG_BLOCK, &usr1, &before) == 0);
 	must(write(told, "ready\n", 6) == 6 && close(told) == 0);
 	while (!asked)
 		sigsuspend(&before);
