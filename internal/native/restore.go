@@ -137,7 +137,11 @@ const tail = clockstate.Nanos(50 * time.Microsecond)
 
 // finish fixes the clocks and does what is left. own are crtime's own offsets.
 func (b *build) finish(ctx context.Context, hooks engine.RestoreHooks, own clockstate.Offsets) error {
-	plan, err := hooks.FixClocks(b.lead())
+	lead, err := b.lead()
+	if err != nil {
+		return err
+	}
+	plan, err := hooks.FixClocks(lead)
 	if err != nil {
 		return err
 	}
