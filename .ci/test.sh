@@ -42,13 +42,16 @@ limit=30m
 #
 # Some tests meet, once in thousands of runs, what another program or the machine does
 # at that moment. In CI, up to three that fail are run once more. That they had to be
-# is said at the end, with how they failed above: it is for somebody to look into.
+# is said at the end, with how they failed above: it is for somebody to look into. A
+# data race is never run again, nor does it help a package that has failed beside its
+# tests, such as by what they have left behind.
 run() {
 	local name=$1 format=$2 again=()
 	shift 2
 	if (($# == 0)); then return; fi
 	if [[ ${CI:-} == true ]]; then
-		again=(--rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-report "$results/$name.again")
+		again=(--rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race
+			--rerun-fails-report "$results/$name.again")
 	fi
 	tool gotestsum --format "$format" --format-hide-empty-pkg --jsonfile "$results/$name.json" \
 		"${again[@]}" --packages "$*" -- -timeout "$limit" "${flags[@]}" || status=1
@@ -71,6 +74,18 @@ count() {
 	cat "$results"/*.json | grep '"Test":' | grep -c "\"Action\":\"$1\"" || true
 }
 
+# beside lists the packages that have failed although all their tests had passed.
+beside() {
+	cat "$results"/*.json | grep '"Action":"fail"' | awk -F'"' '
+		{ package = test = ""
+		  for (i = 1; i < NF; i++) {
+			if ($i == "Package") package = $(i + 2)
+			if ($i == "Test") test = $(i + 2)
+		  }
+		  if (test == "") failed[package] = 1; else named[package] = 1 }
+		END { for (p in failed) if (p != "" && !(p in named)) print p }' || true
+}
+
 what=${1:-all}
 mapfile -t packages < <(go list ./...)
 unit=() e2e=()
@@ -90,6 +105,11 @@ esac
 if [[ $what != e2e ]]; then run unit pkgname "${unit[@]}"; fi
 if [[ $what != unit ]]; then run e2e testname "${e2e[@]}"; fi
 
+mapfile -t beside < <(beside)
+if ((${#beside[@]} > 0)); then
+	printf '\n%s\n' '=== Failed beside the tests, see above' "${beside[@]}"
+	status=1
+fi
 passed=$(count pass) failed=$(count fail)
 if ((status == 0 && failed > 0)); then
 	printf '\n%s\n' '=== Failed at first, and passed when run again'
