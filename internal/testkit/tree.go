@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,17 @@ func Start(t testing.TB, cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	}
-	if err := cmd.Start(); err != nil {
+	// The kernel takes the thread that starts a program for its parent, whose end it may
+	// be told of (PR_SET_PDEATHSIG). So that one stays.
+	started, end := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		started <- cmd.Start()
+		<-end
+	}()
+	t.Cleanup(func() { close(end) })
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { Kill(t, cmd.Process.Pid) })
