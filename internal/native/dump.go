@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -28,7 +29,6 @@ func (e *Engine) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.
 	if req.TrackMem || req.Parent != "" {
 		return fmt.Errorf("%w: the native engine does not track memory between dumps; use --engine criu", engine.ErrUnsupported)
 	}
-	warnOfOptions(e.log(), req.Options)
 	running, err := proc.Scan(req.PID)
 	if err != nil {
 		return err
@@ -37,6 +37,7 @@ func (e *Engine) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.
 	if err != nil {
 		return err
 	}
+	warnOfOptions(e.log(), req.Options)
 	sleeps.look(running)
 	err = ptrace.Run(func(t *ptrace.Tracer) error {
 		// Whatever becomes of the dump, programs are not to see that they stood.
@@ -185,7 +186,7 @@ func (d *dump) do(ctx context.Context, hooks engine.DumpHooks) error {
 // collect gathers everything but the contents of memory.
 func (d *dump) collect(ctx context.Context) (*criuimg.Set, *memory.Plan, error) {
 	// Before a call is made in any thread, which would count as a switch.
-	d.sleeps.stop(d.living(), d.host)
+	d.sleeps.stop(d.living(), d.host, d.keptDeadline)
 	if err := d.lookAgain(); err != nil {
 		return nil, nil, err
 	}
@@ -207,9 +208,7 @@ func (d *dump) collect(ctx context.Context) (*criuimg.Set, *memory.Plan, error) 
 	if err := tasks.Collect(all.tasks, set, d.sleeps.rest); err != nil {
 		return nil, nil, err
 	}
-	if due.Repeat(d.waiting) {
-		d.countPeriods()
-	}
+	d.askOfTimers(due)
 	if err := due.Put(set, d.waiting); err != nil {
 		return nil, nil, err
 	}
@@ -225,6 +224,15 @@ func (d *dump) collect(ctx context.Context) (*criuimg.Set, *memory.Plan, error) 
 	}
 	pages, err := memory.Collect(all.memory, d.files, set)
 	return set, pages, err
+}
+
+// keptDeadline reports whether a thread was stopped in a call whose deadline the kernel
+// keeps. It may have begun after the tree was looked at.
+func (d *dump) keptDeadline() bool {
+	return slices.ContainsFunc(d.tree.Threads(), func(th *ptrace.Thread) bool {
+		r, err := th.Registers()
+		return err == nil && tasks.DeadlineKept(&r)
+	})
 }
 
 // living are the processes that live.

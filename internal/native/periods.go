@@ -3,30 +3,35 @@
 package native
 
 import (
-	"errors"
-
 	"go.uber.org/zap"
 
+	"github.com/crtime/crtime/internal/native/timers"
 	"github.com/crtime/crtime/internal/native/waits"
 )
 
-// countPeriods finds out how many periods of timers had passed, at the freeze, since
-// they sent a signal that has waited ever since. Where the kernel cannot be asked that
-// is lost, as it has ever been.
-func (d *dump) countPeriods() {
-	all, err := waits.ReadExpired(d.living())
-	if err != nil {
-		level := zap.WarnLevel
-		if errors.Is(err, waits.ErrUnavailable) {
-			level = zap.DebugLevel
-		}
-		d.sleeps.log.Log(level, "signals of timers that wait say nothing of the periods that have passed", zap.Error(err))
+// askOfTimers finds out which timers with a period stood still at the freeze, because
+// their signals waited, and how many periods had passed by then. Where the kernel cannot
+// be asked that is a guess, and lost.
+func (d *dump) askOfTimers(r *timers.Reading) {
+	var list []waits.PosixTimer
+	r.Repeating(d.waiting, func(pid int, id int32) {
+		list = append(list, waits.PosixTimer{PID: int32(pid), ID: id})
+	})
+	if len(list) == 0 {
+		return
 	}
-	for _, e := range all {
-		ids := d.waiting[e.PID]
-		if _, waits := ids[e.ID]; waits {
-			ids[e.ID] = periods(e, d.sleeps.frozen)
+	answer, err := waits.ReadExpired(list)
+	if err != nil {
+		d.sleeps.log.Warn("signals of timers that wait say nothing of the periods that have passed", zap.Error(err))
+		return
+	}
+	for _, t := range list {
+		e, stands := answer[t]
+		wait := timers.Wait{Asked: true, Stands: stands}
+		if stands {
+			wait.Periods = periods(e, d.sleeps.frozen)
 		}
+		d.waiting[int(t.PID)][t.ID] = wait
 	}
 }
 

@@ -26,32 +26,36 @@ import (
 type sleeps struct {
 	log     *zap.Logger
 	clocks  *hostclock.Reader
-	reader  *waits.Reader // nil: the kernel cannot be asked.
+	reader  *waits.Reader // nil: nobody has had to ask the kernel, or it cannot be asked.
+	refused error         // Why it cannot be asked.
 	before  map[int]waits.Thread
 	begun   int64 // CLOCK_MONOTONIC of the host at the first look.
 	stopped map[int]waits.Thread
 	frozen  instant // By the host's clocks; nil until stop.
 }
 
-// askOfSleeps prepares to look at a tree. Where the kernel cannot be asked it says so in
-// the log, if it matters.
+// askOfSleeps prepares to look at a tree.
 func askOfSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 	s := &sleeps{log: log}
 	var err error
 	if s.clocks, err = hostclock.NewReader(); err != nil {
 		return nil, err
 	}
-	if !sleepsLimited(tree) {
-		return s, nil
-	}
-	if s.reader, err = waits.Open(len(tree.Tasks)); err != nil {
-		log.Warn("sleeping threads go on with an estimate of what was left of their time", zap.Error(err))
+	if sleepsLimited(tree) {
+		s.reader, s.refused = waits.Open(len(tree.Tasks))
 	}
 	return s, nil
 }
 
-// look takes the first look.
+// look takes the first look, if a thread sleeps. Where the kernel cannot be asked it says
+// so in the log.
 func (s *sleeps) look(tree *proc.Snapshot) {
+	if s.reader == nil && s.refused == nil && sleepsLimited(tree) {
+		s.reader, s.refused = waits.Open(len(tree.Tasks))
+	}
+	if s.refused != nil {
+		s.log.Warn("sleeping threads go on with an estimate of what was left of their time", zap.Error(s.refused))
+	}
 	if s.reader == nil {
 		return
 	}
@@ -128,12 +132,19 @@ func (s *sleeps) close() error {
 }
 
 // stop takes the second look, at a tree that stands still since the clocks read frozen.
-func (s *sleeps) stop(pids []int, frozen clockstate.HostReading) {
+// kept tells whether the kernel has kept a deadline of some thread: then it is asked also
+// if none slept at the first look.
+func (s *sleeps) stop(pids []int, frozen clockstate.HostReading, kept func() bool) {
 	s.frozen = hostInstant(frozen)
+	var err error
+	if s.reader == nil && s.refused == nil && kept() {
+		if s.reader, err = waits.Open(len(pids)); err != nil {
+			s.log.Warn("a sleep ends early, with EINTR", zap.Error(err))
+		}
+	}
 	if s.reader == nil {
 		return
 	}
-	var err error
 	if s.stopped, err = s.reader.Read(pids); err != nil {
 		s.log.Warn("look at the sleeping threads again", zap.Error(err))
 	}

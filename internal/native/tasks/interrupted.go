@@ -20,6 +20,12 @@ const (
 	restartBlocked = -516 // Go on with restart_syscall(2): the deadline is in the kernel.
 )
 
+// DeadlineKept reports whether a thread with these registers was stopped in a call of
+// which the kernel has kept the deadline.
+func DeadlineKept(r *ptrace.Registers) bool {
+	return r.SyscallNumber() >= 0 && r.Result() == restartBlocked
+}
+
 // call is the system call that a thread was in when it was stopped. It is kept
 // beside the registers, in which it is folded: from it a restore can tell how long
 // the thread had still to wait. Where a sleep has a place for the remaining time

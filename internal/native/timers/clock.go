@@ -58,6 +58,11 @@ func (c clockID) wall() bool {
 	}
 }
 
+// alarm reports whether the clock's timers wake the machine.
+func (c clockID) alarm() bool {
+	return c == unix.CLOCK_REALTIME_ALARM || c == unix.CLOCK_BOOTTIME_ALARM
+}
+
 // String names the clock for messages.
 func (c clockID) String() string {
 	if c.wall() {

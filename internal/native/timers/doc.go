@@ -36,5 +36,6 @@
 // does not show its phase, and begins a whole period.
 // timer_getoverrun gives 0 after a restore until the next signal, since nothing
 // sets that number. A signal that is pending at the dump knows of the periods that had
-// gone by before only if the caller does, see Waiting.
+// gone by before only if the caller does, see Waiting; of a timer on an alarm clock
+// nobody does.
 package timers

@@ -16,6 +16,19 @@ import (
 // skips fields that it does not know.
 const fieldAbsolute protowire.Number = 50001
 
+// fieldStanding is another: 1 says that the timer had expired, and stood still until its
+// signal, which waits, is taken. The entry has when it was to expire next, as if it ran.
+// CRIU restores it so.
+const fieldStanding protowire.Number = 50002
+
+func setStanding(e *timer.PosixTimerEntry) { extra.Set(e, fieldStanding, 1) }
+
+// standing reports what setStanding noted.
+func standing(e *timer.PosixTimerEntry) bool {
+	value, _ := extra.Value(e, fieldStanding)
+	return value == 1
+}
+
 // setAbsolute notes that the timer was set to a point in time.
 func setAbsolute(e *timer.PosixTimerEntry) { extra.Set(e, fieldAbsolute, 1) }
 

@@ -83,10 +83,10 @@ func withdraw(q *siginfo.SignalQueueEntry, of map[int32]bool) {
 }
 
 // countPeriods notes in the signals of timers how many periods have passed since.
-func countPeriods(q *siginfo.SignalQueueEntry, waiting map[int32]int64) {
+func countPeriods(q *siginfo.SignalQueueEntry, waiting map[int32]Wait) {
 	for _, e := range q.GetSignals() {
-		if id, ok := timerOfSignal(e.GetSiginfo()); ok && waiting[id] > 0 {
-			binary.LittleEndian.PutUint32(e.Siginfo[siginfoOverrun:], uint32(min(waiting[id], maxInt)))
+		if id, ok := timerOfSignal(e.GetSiginfo()); ok && waiting[id].Periods > 0 {
+			binary.LittleEndian.PutUint32(e.Siginfo[siginfoOverrun:], uint32(min(waiting[id].Periods, maxInt)))
 		}
 	}
 }

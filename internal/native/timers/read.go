@@ -35,6 +35,8 @@ type reading struct {
 	due map[int32]deadline
 	// asked is when those were read that had nothing left, on their timelines.
 	asked map[int32]deadline
+	// inPeriod are those that had no more left than their period when they were read.
+	inPeriod map[int32]bool
 	// ahead is how far the process's clocks are ahead of crtime's. Most processes
 	// have no timer that asks for it.
 	ahead func() (shift, error)
@@ -104,7 +106,7 @@ func (c *collector) process(pid int, in caller) (reading, error) {
 	if err := c.refuse(pid, list); err != nil {
 		return reading{}, err
 	}
-	r := reading{pid: pid, timers: &timer.TaskTimersEntry{}, due: map[int32]deadline{}, asked: map[int32]deadline{}}
+	r := reading{pid: pid, timers: &timer.TaskTimersEntry{}, due: map[int32]deadline{}, asked: map[int32]deadline{}, inPeriod: map[int32]bool{}}
 	r.ahead = sync.OnceValues(func() (shift, error) { return c.shifts.of(pid) })
 	if err := c.itimers(&r, in); err != nil {
 		return reading{}, err

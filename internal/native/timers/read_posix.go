@@ -47,7 +47,7 @@ func (c *collector) posix(r *reading, in caller, list []posix) error {
 			if err != nil {
 				return err
 			}
-			r.due[list[i].id] = d
+			r.due[list[i].id], r.inPeriod[list[i].id] = d, s.value <= s.interval
 			s.value = c.sinceFreeze(d)
 		} else if list[i].clock.wall() {
 			if err := r.ask(list[i].id, Timer{Clock: int32(list[i].clock)}.Timeline()); err != nil {

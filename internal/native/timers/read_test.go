@@ -267,12 +267,18 @@ func TestRewind(t *testing.T) {
 		name                 string
 		due, interval, asked int64 // due 0: it did not run when it was read, at asked.
 		waited, waits        bool
+		inPeriod             bool // When it was read.
+		known                Wait
+		standing             bool
 		left                 uint64
 		expires              int64 // When its signal is to be withdrawn; 0: it stays.
 	}{
 		{name: "due later", due: 150, interval: 10, left: 50, expires: 150},
 		{name: "has expired since", due: 153, interval: 10, waits: true, left: 3, expires: 103},
-		{name: "had expired before", due: 153, interval: 10, waited: true, waits: true, left: 3},
+		{name: "had expired before", due: 153, interval: 10, waited: true, waits: true, inPeriod: true, left: 3, standing: true},
+		{name: "had expired before, known", due: 153, interval: 10, waited: true, waits: true, known: Wait{Asked: true, Stands: true}, left: 3, standing: true},
+		{name: "set anew for long", due: 250, interval: 10, waited: true, waits: true, left: 150},
+		{name: "set anew, known", due: 153, interval: 10, waited: true, waits: true, inPeriod: true, known: Wait{Asked: true}, left: 53},
 		{name: "once, since", asked: 130, waits: true, left: 30, expires: 130},
 		{name: "once, before", asked: 130, waited: true, waits: true},
 		{name: "set anew", due: 150, waited: true, waits: true, left: 50},
@@ -280,20 +286,23 @@ func TestRewind(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			e := posix{id: id, clock: unix.CLOCK_BOOTTIME, signal: 40}.entry()
 			e.Insec = proto.Uint64(uint64(tt.interval))
-			r := reading{timers: &timer.TaskTimersEntry{Posix: []*timer.PosixTimerEntry{e}}, due: map[int32]deadline{}, asked: map[int32]deadline{}}
+			r := reading{timers: &timer.TaskTimersEntry{Posix: []*timer.PosixTimerEntry{e}}, due: map[int32]deadline{}, asked: map[int32]deadline{}, inPeriod: map[int32]bool{id: tt.inPeriod}}
 			if tt.due != 0 {
 				r.due[id] = deadline{unix.CLOCK_BOOTTIME, tt.due}
 				e.Vnsec = proto.Uint64(uint64(tt.due - 100))
 			} else {
 				r.asked[id] = deadline{unix.CLOCK_BOOTTIME, tt.asked}
 			}
-			waiting := map[int32]int64{}
+			waiting := map[int32]Wait{}
 			if tt.waited {
-				waiting[id] = 0
+				waiting[id] = tt.known
 			}
 			r.rewind(frozen, waiting, map[int32]bool{id: tt.waits})
 			if e.GetVnsec() != tt.left || r.due[id].at != tt.expires {
 				t.Errorf("%d left, expires at %d; want %d, %d", e.GetVnsec(), r.due[id].at, tt.left, tt.expires)
+			}
+			if standing(e) != tt.standing {
+				t.Errorf("standing is %v, want %v", standing(e), tt.standing)
 			}
 		})
 	}

@@ -474,6 +474,7 @@ func TestUntaken(t *testing.T) {
 		one := posix{id: int32(i), clock: clockID(clock), signal: int32(40 + i), value: 1}
 		e := one.entry()
 		e.Overrun, e.Isec, e.Insec, e.Vsec, e.Vnsec = proto.Uint32(0), proto.Uint64(1), proto.Uint64(0), proto.Uint64(0), proto.Uint64(left)
+		setStanding(e)
 		list = append(list, e)
 		queue.Signals = append(queue.Signals, &siginfo.SiginfoEntry{Siginfo: one.encodeSignal(known)})
 	}

@@ -13,9 +13,20 @@ import (
 )
 
 // Waiting are the timers of each process whose signals waited for delivery, by number
-// or IntervalTimer, each with how many periods had passed since it sent its signal: 0 as
-// long as nobody has found out.
-type Waiting map[int]map[int32]int64
+// or IntervalTimer, each with what is known of that.
+type Waiting map[int]map[int32]Wait
+
+// Wait is what is known of a timer whose signal waited at the freeze.
+type Wait struct {
+	// Asked says that the rest is known. Otherwise a timer stands if it has no more left
+	// than a period.
+	Asked bool
+	// Stands says that the timer stands still until its signal is taken. It does not if
+	// it was set anew meanwhile.
+	Stands bool
+	// Periods is how many had passed at the freeze since it sent its signal.
+	Periods int64
+}
 
 // LookAtSignals looks at the queues of a tree that stands still, right before the
 // instant of the freeze is read: a timer that expires later counts as expired after the
@@ -23,7 +34,7 @@ type Waiting map[int]map[int32]int64
 func LookAtSignals(processes []*ptrace.Process) (Waiting, error) {
 	all := Waiting{}
 	for _, p := range processes {
-		ids := map[int32]int64{}
+		ids := map[int32]Wait{}
 		all[p.PID] = ids
 		for i, th := range p.Threads {
 			for _, shared := range []bool{true, false} {
@@ -39,7 +50,7 @@ func LookAtSignals(processes []*ptrace.Process) (Waiting, error) {
 				}
 				for _, info := range queue {
 					if id, ok := timerOfSignal(info[:]); ok {
-						ids[id] = 0
+						ids[id] = Wait{}
 					}
 				}
 			}
@@ -48,17 +59,18 @@ func LookAtSignals(processes []*ptrace.Process) (Waiting, error) {
 	return all, nil
 }
 
-// Repeat reports whether a timer with a period is among those that wait.
-func (r *Reading) Repeat(waiting Waiting) bool {
+// Repeating yields the timers that wait of which the kernel can be asked whether they
+// stand: those with a period, on clocks that go on and wake no machine.
+func (r *Reading) Repeating(waiting Waiting, yield func(pid int, id int32)) {
 	for _, one := range r.processes {
 		for _, e := range one.timers.Posix {
 			_, interval := posixTimes(e)
-			if _, waits := waiting[one.pid][int32(e.GetItId())]; waits && interval > 0 {
-				return true
+			clock := clockID(e.GetClockId())
+			if _, waits := waiting[one.pid][int32(e.GetItId())]; waits && interval > 0 && clock.wall() && !clock.alarm() {
+				yield(one.pid, int32(e.GetItId()))
 			}
 		}
 	}
-	return false
 }
 
 // signalled are the timers whose signals are in some queues.
@@ -82,40 +94,40 @@ func (r *reading) ask(id, timeline int32) error {
 }
 
 // rewind takes back what timers have done since the freeze. One with a period gets its
-// first expiry after the freeze, also if its signal waited then. When one without a
-// period has expired, or an interval timer, whose period begins only when its signal is
-// taken, cannot be seen any more: such a one is due when it was read, which is later
-// than it was by less than the tree had stood until then. waiting are those whose signals waited at the freeze already,
-// signalled those whose signals wait now.
+// first expiry after the freeze, also if it stood still then for its signal to be taken.
+// When one without a period has expired, or an interval timer, whose period begins only
+// when its signal is taken, cannot be seen any more: such a one is due when it was read,
+// which is later than it was by less than the tree had stood until then. waiting are those
+// whose signals waited at the freeze already, signalled those whose signals wait now.
 //
 // If a period is shorter than the tree had stood when it was read, and the timer has
 // expired for the first time since the freeze, after a longer wait, nothing tells how
 // often: it is taken to have been at it for long.
-func (r *reading) rewind(frozen func(id int32) int64, waiting map[int32]int64, signalled map[int32]bool) {
+func (r *reading) rewind(frozen func(id int32) int64, waiting map[int32]Wait, signalled map[int32]bool) {
 	for _, e := range r.timers.Posix {
 		id := int32(e.GetItId())
-		_, waits := waiting[id]
+		wait, waits := waiting[id]
 		_, interval := posixTimes(e)
 		due, runs := r.due[id]
-		asked, over := r.asked[id]
 		switch {
 		case waits:
-			// It has stood still since before the freeze: its signal stays.
+			// Its signal is from before the freeze, and stays.
 			delete(r.due, id)
-			if !runs || interval == 0 {
+			if !runs || interval == 0 || !wait.stands(r.inPeriod[id]) {
 				continue
 			}
+			setStanding(e)
 			due.at = firstAfter(frozen(due.timeline), due.at, interval)
 		case !signalled[id]:
 			continue
 		case runs && interval > 0:
 			due.at = firstAfter(frozen(due.timeline), due.at, interval)
 			r.due[id] = due
-		case !runs && over:
-			due = asked
+		case runs || !clockID(e.GetClockId()).wall():
+			continue // It was set anew, or counts CPU time.
+		default:
+			due = r.asked[id]
 			r.due[id] = due
-		case !runs:
-			continue // It counts CPU time.
 		}
 		left := max(sub(due.at, frozen(due.timeline)), 1)
 		e.Vsec, e.Vnsec = proto.Uint64(uint64(left/nanosPerSecond)), proto.Uint64(uint64(left%nanosPerSecond))
@@ -129,6 +141,15 @@ func (r *reading) rewind(frozen func(id int32) int64, waiting map[int32]int64, s
 		r.timers.Real = itimerEntry(span{value: ceilMicros(max(sub(due.at, frozen(due.timeline)), 1))})
 		r.timers.Real.Isec, r.timers.Real.Iusec = interval.Isec, interval.Iusec
 	}
+}
+
+// stands reports whether the timer stands still for its signal to be taken; guess is for
+// where that is not known.
+func (w Wait) stands(guess bool) bool {
+	if w.Asked {
+		return w.Stands
+	}
+	return guess
 }
 
 // firstAfter is the first expiry after an instant of a timer that has expired since

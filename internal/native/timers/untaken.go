@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/siginfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/crtime/crtime/internal/native/criuimg"
 )
@@ -17,19 +18,18 @@ import (
 // takeSignals.
 type untaken map[int32]int64
 
-// takeSignals takes the signals of running timers with a period out of the queues of a
-// process. Until its signal is taken such a timer stands still, and the kernel works out
-// then how many periods have passed since. A signal queued by somebody else has lost
-// that tie: the program would not be told of the periods of an outage with it, but with
-// a second one. So the timer is set to when it expired, as of's Left then says, and
-// sends its signal again by itself.
+// takeSignals takes out of the queues of a process the signals of timers with a period
+// that stand still until their signals are taken. The kernel works out then how many
+// periods have passed. A signal queued by somebody else has lost that tie: the program
+// would not be told of the periods of an outage with it, but with a second one. So the
+// timer is set to when it expired, as of's Left then says, and sends its signal again.
+// (One that takes spans alone does not itself: see spanTimer.start.)
 //
-// What has more left than a period was set anew while the signal waited: nothing ties
-// the two.
+// SIGCONT is left: none that comes before the end of a stub's last batch survives it.
 func takeSignals(p *criuimg.Process, pid uint32) untaken {
 	periodic := map[int32]bool{}
 	for _, e := range p.Core.GetTc().GetTimers().GetPosix() {
-		if t, ok := posixTimer(pid, e); ok && t.Interval > 0 && t.Left <= t.Interval {
+		if t, ok := posixTimer(pid, e); ok && t.Interval > 0 && standing(e) && unix.Signal(e.GetSiSigno()) != unix.SIGCONT {
 			periodic[t.ID] = true
 		}
 	}

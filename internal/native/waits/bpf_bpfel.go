@@ -8,14 +8,31 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
 )
+
+type bpfExpiry struct {
+	_        structs.HostLayout
+	At       int64
+	Interval int64
+	Overrun  int64
+	Clock    int32
+	Unused   uint32
+}
+
+type bpfTimerKey struct {
+	_   structs.HostLayout
+	Pid int32
+	Id  int32
+}
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapTimers   = "timers"
 	bpfMapWanted   = "wanted"
 	bpfProgExpired = "expired"
 	bpfProgTell    = "tell"
@@ -71,6 +88,7 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	Timers *ebpf.MapSpec `ebpf:"timers"`
 	Wanted *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -100,11 +118,13 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	Timers *ebpf.Map `ebpf:"timers"`
 	Wanted *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.Timers,
 		m.Wanted,
 	)
 }

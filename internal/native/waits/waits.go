@@ -15,7 +15,7 @@ import (
 
 // ErrUnavailable says that the kernel cannot be asked: crtime may not load the
 // program, or the kernel has no type information of itself.
-var ErrUnavailable = errors.New("the kernel cannot be asked how long threads have still to sleep")
+var ErrUnavailable = errors.New("the kernel cannot be asked about sleeping threads and timers")
 
 // Reader asks the kernel. It is not safe for concurrent use.
 type Reader struct {
@@ -49,14 +49,16 @@ func (r *Reader) open(room int) (err error) {
 	return err
 }
 
-// load loads the programs and maps that objects has fields for. Memory for what the map
-// of processes can hold at most is taken at once.
+// load loads the programs and maps that objects has fields for. Memory for what the maps
+// can hold at most is taken at once.
 func load(objects any, room int) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return err
 	}
-	spec.Maps[bpfMapWanted].MaxEntries = uint32(min(max(room, 64), 1<<22)) // There are no more processes.
+	for _, name := range []string{bpfMapWanted, bpfMapTimers} {
+		spec.Maps[name].MaxEntries = uint32(min(max(room, 64), 1<<22)) // There are no more processes.
+	}
 	err = spec.LoadAndAssign(objects, nil)
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("a BPF program needs root (CAP_BPF and CAP_PERFMON): %w", unix.EPERM)

@@ -3,7 +3,7 @@
 // Tells how long sleeping threads have still to sleep, and since when timers wait for
 // their signals to be taken. Both are task iterators: the kernel calls tell and expired
 // for every thread. tell writes a struct wait for each thread of the processes in the map
-// wanted, expired a struct expiry for each of their timers that it is about.
+// wanted, expired fills in the map timers.
 //
 // Where the kernel keeps what it looks at depends on its version and configuration.
 // The loader corrects the offsets for the running kernel, by the type information
@@ -395,42 +395,56 @@ int tell(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-// What is told of a POSIX timer with a period that has expired and whose signal was not
-// taken; package waits reads it.
-struct expiry {
+// A POSIX timer that is asked about, by its process's number as the reader sees it.
+struct timer_key {
 	__s32 pid, id;
+};
+
+// What is told of it if it has a period, has expired, and does not run; package waits
+// reads it.
+struct expiry {
 	__s64 at; // When, in ns of clock, as the host has it.
-	__s64 interval;
+	__s64 interval; // 0: nothing is told.
 	__s64 overrun; // The periods between its first expiry and at, less one.
 	__s32 clock;
 	__u32 unused;
 };
 
+// The timers that are asked about.
+struct {
+	NUMBER(type, 1); // A hash.
+	NUMBER(max_entries, 65536); // The loader says how many.
+	NUMBER(map_flags, 1);
+	struct timer_key *key;
+	struct expiry *value;
+} timers SEC(".maps");
+
 // walk is a look at the timers of a process.
 struct walk {
-	struct seq_file *seq;
 	struct list *head, *next; // A list ends with its head, or with nothing.
 	__s32 pid;
 };
 
-// visit tells of one timer; 1 ends the walk. Timers on CPU time have no hrtimer, but
-// something else in its place.
+// visit tells of one timer; 1 ends the walk. Timers on CPU time and on alarm clocks have
+// something else in the place of the hrtimer, and nothing is told of them.
 static long visit(__u64 index, struct walk *w)
 {
 	struct k_itimer *t = (void *)w->next - OFFSET(struct k_itimer, list);
 	struct hrtimer *timer = (void *)t + OFFSET(struct k_itimer, it.real.timer);
 	struct hrtimer_clock_base *base = 0;
-	struct expiry e = {.pid = w->pid};
+	struct timer_key key = {.pid = w->pid};
+	struct expiry found = {}, *e;
 
 	if (!w->next || w->next == w->head)
 		return 1;
-	if (READ(e.id, t->it_id) || READ(e.interval, t->it_interval) || READ(e.overrun, t->it_overrun) ||
-	    read_kernel(&w->next, sizeof w->next, w->next))
+	if (READ(key.id, t->it_id) || read_kernel(&w->next, sizeof w->next, w->next))
 		return 1;
-	if (e.interval <= 0 || READ(base, timer->base) || !known(base) || queued(timer, base) ||
-	    READ(e.clock, base->clockid) || READ(e.at, timer->_softexpires))
+	e = map_lookup(&timers, &key);
+	if (!e || READ(base, timer->base) || !known(base) || queued(timer, base) ||
+	    READ(found.clock, base->clockid) || READ(found.at, timer->_softexpires) ||
+	    READ(found.overrun, t->it_overrun) || READ(found.interval, t->it_interval))
 		return 0;
-	seq_write(w->seq, &e, sizeof e);
+	*e = found;
 	return 0;
 }
 
@@ -452,7 +466,6 @@ int expired(struct bpf_iter__task *ctx)
 		return 0;
 	if (READ(signal, task->signal))
 		return 0;
-	w.seq = ctx->meta->seq;
 	w.head = (void *)signal + OFFSET(struct signal_struct, posix_timers);
 	if (read_kernel(&w.next, sizeof w.next, w.head))
 		return 0;
