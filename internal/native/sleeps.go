@@ -41,18 +41,21 @@ func askOfSleeps(log *zap.Logger, tree *proc.Snapshot) (*sleeps, error) {
 	if s.clocks, err = hostclock.NewReader(); err != nil {
 		return nil, err
 	}
-	if sleepsLimited(tree) {
+	s.openIfLimited(tree)
+	return s, nil
+}
+
+// openIfLimited makes ready to ask the kernel if a thread sleeps, unless that was done.
+func (s *sleeps) openIfLimited(tree *proc.Snapshot) {
+	if s.reader == nil && s.refused == nil && sleepsLimited(tree) {
 		s.reader, s.refused = waits.Open(len(tree.Tasks))
 	}
-	return s, nil
 }
 
 // look takes the first look, if a thread sleeps. Where the kernel cannot be asked it says
 // so in the log.
 func (s *sleeps) look(tree *proc.Snapshot) {
-	if s.reader == nil && s.refused == nil && sleepsLimited(tree) {
-		s.reader, s.refused = waits.Open(len(tree.Tasks))
-	}
+	s.openIfLimited(tree) // It may have begun during the survey.
 	if s.refused != nil {
 		s.log.Warn("sleeping threads go on with an estimate of what was left of their time", zap.Error(s.refused))
 	}
