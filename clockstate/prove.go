@@ -105,7 +105,7 @@ func (n *PlannedNamespace) prove(resume, at Readings, tolerance Nanos) Namespace
 // other, as a process in it sees them. Wanted, Jump and ID stay 0: there is no
 // plan. tolerance is the sum of the readings' widths.
 func Compare(before, after Readings, tolerance Nanos) NamespaceProof {
-	out := NamespaceProof{Kept: true}
+	out := NamespaceProof{Kept: true, Clocks: make([]ClockProof, 0, len(readClocks()))}
 	for _, c := range readClocks() {
 		b, _ := before.Of(c)
 		a, _ := after.Of(c)

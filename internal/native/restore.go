@@ -304,9 +304,11 @@ func (b *build) catchUp() {
 // release lets every thread run. From the first one on nothing can be undone; what
 // cannot be done here the kernel does when the tracer ends.
 func (b *build) release() {
-	// First for all of them, and then the detaching: were crtime killed in between,
-	// the kernel would end those that it still holds, and with one thread its process.
-	b.each(func(th *ptrace.Thread) error { return th.Outlive() })
+	if !b.alone() {
+		// First for all of them, and then the detaching: were crtime killed in between,
+		// the kernel would end those that it still holds, and with one thread its process.
+		b.each(func(th *ptrace.Thread) error { return th.Outlive() })
+	}
 	for _, pid := range b.nest.living() {
 		if sig := tasks.Stopped(b.set, uint32(pid)); sig != 0 {
 			// It is delivered before the first instruction.
@@ -316,6 +318,12 @@ func (b *build) release() {
 		}
 	}
 	b.each(func(th *ptrace.Thread) error { return th.Detach(0) })
+}
+
+// alone reports whether the tree is a single thread.
+func (b *build) alone() bool {
+	living := b.nest.living()
+	return len(living) == 1 && len(b.threads[living[0]]) == 1
 }
 
 // each calls f for every thread of the tree. One that was killed meanwhile is fine.
