@@ -31,6 +31,7 @@ type Staging struct {
 	inside  bool               // path lies in final, which cannot be replaced.
 	moved   bool               // Commit has put something into final, or final there.
 	vouched map[string]vouched // By name.
+	before  map[string]bool    // What an adopted directory held; nil for all others.
 }
 
 // Stage makes a directory to write images into, which Commit will turn into
@@ -209,7 +210,7 @@ func (s *Staging) WriteFile(name string, data []byte) error {
 // writeFile is os.WriteFile for a new file in a directory that is open. It makes
 // five system calls less: there are several images for each process and thread.
 func writeFile(dir int, name string, data []byte) error {
-	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -307,6 +308,9 @@ func inMemory(dir *os.File) bool {
 
 // publish gives the directory its final name.
 func (s *Staging) publish() error {
+	if s.adopted() {
+		return nil // It has its name.
+	}
 	if s.inside {
 		return s.moveUp()
 	}
@@ -364,6 +368,9 @@ func (s *Staging) makePrivate() error {
 		if _, ours := s.vouched[e.Name()]; ours || !e.Type().IsRegular() {
 			continue // What crtime writes is private from the beginning.
 		}
+		if s.adopted() && !listed(e.Name()) {
+			continue // It is the client's.
+		}
 		if err := os.Chmod(filepath.Join(s.path, e.Name()), 0o600); err != nil {
 			return fmt.Errorf("make the images private: %w", err)
 		}
@@ -379,6 +386,9 @@ func (s *Staging) Close() error { return errors.Join(s.makePrivate(), s.dir.Clos
 // for a dump that failed in Commit or after it. What was an empty directory before
 // is one again.
 func (s *Staging) Discard() error {
+	if s.adopted() {
+		return s.disown()
+	}
 	err := s.dir.Close()
 	if errors.Is(err, os.ErrClosed) {
 		err = nil

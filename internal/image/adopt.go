@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Adopt takes over a directory that somebody else has made and opened, as clients
+// of CRIU do, to write images into it where it is. What is in it already stays:
+// container runtimes keep files of their own there. Images of the same names are
+// written over, as CRIU does, and an earlier dump's manifest goes at once, so that
+// nobody takes a mixture for complete.
+//
+// dir stays the caller's.
+func Adopt(dir *os.File) (*Staging, error) {
+	// By its descriptor: the caller's path may lead elsewhere in this process's
+	// mount namespace.
+	own, err := unix.Openat(int(dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("image directory %s: %w", dir.Name(), err)
+	}
+	path := "/proc/self/fd/" + strconv.Itoa(own)
+	s := &Staging{final: path, path: path, existed: true, dir: os.NewFile(uintptr(own), path), before: map[string]bool{}}
+	if err := s.lookBefore(); err != nil {
+		return nil, errors.Join(fmt.Errorf("image directory %s: %w", dir.Name(), err), s.dir.Close())
+	}
+	return s, nil
+}
+
+// lookBefore notes what an adopted directory holds, and takes an earlier manifest away.
+func (s *Staging) lookBefore() error {
+	if err := os.Remove(filepath.Join(s.path, FileManifest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := os.ReadDir(s.path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		s.before[e.Name()] = true
+	}
+	return nil
+}
+
+// adopted reports whether the directory is somebody else's.
+func (s *Staging) adopted() bool { return s.before != nil }
+
+// disown removes what has been added to an adopted directory: the images and what
+// belongs to them, but not an engine's log, which tells why there are none.
+func (s *Staging) disown() error {
+	errs := []error{removeIfThere(filepath.Join(s.path, FileManifest))}
+	entries, err := os.ReadDir(s.path)
+	errs = append(errs, err)
+	for _, e := range entries {
+		if listed(e.Name()) && !s.before[e.Name()] {
+			errs = append(errs, removeIfThere(filepath.Join(s.path, e.Name())))
+		}
+	}
+	return errors.Join(append(errs, s.dir.Close())...)
+}
+
+// removeIfThere is os.Remove of a file that may be gone.
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// clientDir is a directory as a container runtime gives it: with files of its own, and
+// with an earlier dump in it.
+func clientDir(t *testing.T) (path string, dir *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "checkpoint")
+	commit(t, path, map[string][]byte{"old.img": []byte("old"), "both.img": []byte("first")})
+	if err := os.WriteFile(filepath.Join(path, "descriptors.json"), []byte("[]"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	return path, dir
+}
+
+// adopt adopts a directory and writes images into it.
+func adopt(t *testing.T, dir *os.File) *Staging {
+	t.Helper()
+	s, err := Adopt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"new.img", "both.img"} {
+		if err := s.WriteFile(name, []byte("second")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.Path(), "dump.log"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestAdopt(t *testing.T) {
+	path, dir := clientDir(t)
+	s := adopt(t, dir)
+	if _, err := Open(path); !errors.Is(err, ErrNoImages) {
+		t.Errorf("a dump that goes on can be opened: %v", err)
+	}
+	if _, err := s.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); err != nil {
+		t.Error(err)
+	}
+	noLeftovers(t, path, "both.img", FileManifest, "descriptors.json", "dump.log", "new.img", "old.img")
+	info, err := os.Stat(filepath.Join(path, "descriptors.json"))
+	if err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("the client's own file: %v, %v; want mode 0644", info, err)
+	}
+	if _, err := dir.Stat(); err != nil {
+		t.Errorf("the client's descriptor: %v", err)
+	}
+}
+
+func TestAdoptDiscard(t *testing.T) {
+	for _, committed := range []bool{false, true} {
+		path, dir := clientDir(t)
+		s := adopt(t, dir)
+		if committed {
+			if _, err := s.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Discard(); err != nil {
+			t.Error(err)
+		}
+		noLeftovers(t, path, "both.img", "descriptors.json", "dump.log", "old.img")
+	}
+}
+
+func TestAdoptFollowsNoLink(t *testing.T) {
+	path, dir := clientDir(t)
+	target := filepath.Join(t.TempDir(), "target")
+	if err := os.Symlink(target, filepath.Join(path, "clocks.img")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Adopt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteFile("clocks.img", []byte("x")); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("writing through a link: %v, want ELOOP", err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Error(err)
+	}
+}
