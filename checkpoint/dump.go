@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -20,11 +21,25 @@ import (
 type Options struct {
 	engine.Options
 
-	PID          int    // Root of the tree, in the caller's pid namespace.
-	ImagesDir    string // Must not exist, or be empty.
+	PID       int    // Root of the tree, in the caller's pid namespace.
+	ImagesDir string // Must not exist, or be empty.
+	// ImagesAt is an open directory to write into as it is, whatever it holds, instead
+	// of ImagesDir. It stays the caller's.
+	ImagesAt     *os.File
 	LeaveRunning bool   // Let the tree run on afterwards; otherwise it is killed.
 	TrackMem     bool   // Track which memory changes from now on.
 	PrevImages   string // Directory of an earlier dump, relative to ImagesDir; "": none.
+	// Once stops the tree once, also if a thread stands in the middle of reading a clock
+	// and the engine cannot send it on: for callers to whom each moment is told once.
+	Once bool
+}
+
+// stage begins to write images.
+func (o *Options) stage() (*image.Staging, error) {
+	if o.ImagesAt != nil {
+		return image.Adopt(o.ImagesAt)
+	}
+	return image.Stage(o.ImagesDir)
 }
 
 // Report says what a dump did.
@@ -67,7 +82,7 @@ func Dump(ctx context.Context, d engine.Dumper, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	final, err := filepath.Abs(o.ImagesDir)
+	final, err := o.imagesPath()
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +98,14 @@ func Dump(ctx context.Context, d engine.Dumper, o Options) (*Report, error) {
 		ClockReader: run.clockReader,
 		Warning:     run.closing,
 	}, nil
+}
+
+// imagesPath is where the images are, absolute.
+func (o *Options) imagesPath() (string, error) {
+	if o.ImagesAt != nil {
+		return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", o.ImagesAt.Fd()))
+	}
+	return filepath.Abs(o.ImagesDir)
 }
 
 // How often a tree is stopped anew to find every thread outside the vdso, and for
@@ -107,9 +130,9 @@ func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.R
 		}
 		run := &dump{
 			Options: o, clocks: clocks, engine: d,
-			last: stop == mostStops || now.Monotonic-begin.Monotonic > longestTime,
+			last: o.Once || stop == mostStops || now.Monotonic-begin.Monotonic > longestTime,
 		}
-		if run.staging, err = image.Stage(o.ImagesDir); err != nil {
+		if run.staging, err = o.stage(); err != nil {
 			return nil, err
 		}
 		err = run.do(ctx)

@@ -27,6 +27,8 @@ type Options struct {
 	// engine expects to need. One that is too short makes MONOTONIC jump by the
 	// rest; one that is too long makes the restore take longer.
 	Lead time.Duration
+	// Sibling makes the tree's root a child of the calling process's parent.
+	Sibling bool
 }
 
 // Report says what a restore did.
@@ -47,7 +49,7 @@ type Report struct {
 }
 
 // Restore rebuilds the tree in images. Its root becomes a child of the calling
-// process. On an error nothing of it is left. When ctx ends before the release,
+// process, unless o says otherwise. On an error nothing of it is left. When ctx ends before the release,
 // the restore is undone.
 func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Report, error) {
 	clocks, err := hostclock.NewReader()
@@ -86,6 +88,7 @@ func Restore(ctx context.Context, r engine.Restorer, im *Images, o Options) (*Re
 		State:      im.State,
 		Namespaces: holders,
 		RootPID:    rootPID(im.State),
+		Sibling:    o.Sibling,
 	}, engine.RestoreHooks{
 		FixClocks: func(lead clockstate.Nanos) (*clockstate.Plan, error) { return run.fixClocks(ctx, lead) },
 		Built: func(_ int, tail clockstate.Nanos) (err error) {

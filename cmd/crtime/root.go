@@ -76,6 +76,7 @@ func addCommands(root *cobra.Command, env *environment) {
 		{groupLook, newVerifyCommand(env)},
 		{groupLook, newCheckCommand(env)},
 		{groupOther, newExecCommand(env)},
+		{groupOther, newSwrkCommand(env)},
 		{groupOther, newVersionCommand(env)},
 	} {
 		c.cmd.GroupID = c.group

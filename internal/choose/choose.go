@@ -33,6 +33,7 @@ type Choice struct {
 	Engine string // One of Names.
 	CRIU   string // Path of the criu program; "": look for it.
 	Log    *zap.Logger
+	Client *criu.Client // For whom CRIU is asked, if it is; nil: for this process.
 }
 
 // Dumper picks the engine for a dump.
@@ -131,5 +132,5 @@ func (c Choice) criu(ctx context.Context) (*criu.Engine, error) {
 		log = zap.NewNop()
 	}
 	log.Debug("criu found", zap.String("path", found.Path), zap.Stringer("version", found.Version))
-	return &criu.Engine{Binary: found, Log: log}, nil
+	return &criu.Engine{Binary: found, Log: log, Client: c.Client}, nil
 }

@@ -6,23 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
-)
 
-// largestMessage is the size of our receive buffer. CRIU's own messages are well
-// under a page; one that does not fit is an error, never cut.
-const largestMessage = 64 << 10
+	"github.com/crtime/crtime/internal/seqpacket"
+)
 
 // errInterrupted is what a cancelled context looks like to the conversation.
 var errInterrupted = errors.New("interrupted")
 
 // conversation is our end of the socket to one `criu swrk` process.
-type conversation struct{ conn *net.UnixConn }
+type conversation struct{ conn *seqpacket.Conn }
 
 // newConversation makes the socket pair. The second result is CRIU's end, which
 // the caller passes to CRIU and closes.
@@ -31,19 +28,12 @@ func newConversation() (*conversation, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the socket to criu: %w", err)
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "criu-rpc"), os.NewFile(uintptr(fds[1]), "criu-swrk")
-	defer ours.Close()
-	conn, err := net.FileConn(ours)
+	theirs := os.NewFile(uintptr(fds[1]), "criu-swrk")
+	conn, err := seqpacket.New(os.NewFile(uintptr(fds[0]), "criu-rpc"))
 	if err != nil {
-		theirs.Close()
-		return nil, nil, fmt.Errorf("make the socket to criu: %w", err)
+		return nil, nil, errors.Join(fmt.Errorf("make the socket to criu: %w", err), theirs.Close())
 	}
-	socket, ok := conn.(*net.UnixConn)
-	if !ok {
-		theirs.Close()
-		return nil, nil, errors.Join(fmt.Errorf("make the socket to criu: it is a %T", conn), conn.Close())
-	}
-	return &conversation{conn: socket}, theirs, nil
+	return &conversation{conn: conn}, theirs, nil
 }
 
 // close hangs up. CRIU then undoes what it is doing and exits.
@@ -55,33 +45,46 @@ func (c *conversation) close() error { return c.conn.Close() }
 //
 // When ctx ends, the next notification is refused: hanging up on CRIU in the
 // middle would reach the same end, but lose its reason.
-func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*rpc.CriuNotify) error) (*rpc.CriuResp, error) {
+func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*Notification) (*Answer, error)) (*rpc.CriuResp, error) {
 	if err := c.send(req); err != nil {
 		return nil, err
 	}
 	var refused error
 	for {
-		resp, err := c.receive()
+		resp, packet, err := c.receive()
 		if err != nil {
 			return nil, errors.Join(refused, err)
 		}
 		if resp.GetType() != rpc.CriuReqType_NOTIFY {
+			packet.CloseFiles()
 			return resp, refused
 		}
 		if refused == nil && ctx.Err() != nil {
 			refused = fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
 		}
+		var answer *Answer
 		if refused == nil {
-			refused = notify(resp.GetNotify())
+			answer, refused = notify(newNotification(resp, packet))
 		}
-		answer := &rpc.CriuReq{
-			Type:          rpc.CriuReqType_NOTIFY.Enum(),
-			NotifySuccess: proto.Bool(refused == nil),
-		}
-		if err := c.send(answer); err != nil {
+		packet.CloseFiles()
+		if err := c.answer(answer, refused); err != nil {
 			return nil, errors.Join(refused, err)
 		}
 	}
+}
+
+// answer tells CRIU to go on, what a client answered, or no.
+func (c *conversation) answer(a *Answer, refused error) error {
+	if a != nil && refused == nil {
+		if err := c.conn.Send(a.message, nil); err != nil {
+			return fmt.Errorf("send to criu: %w", err)
+		}
+		return nil
+	}
+	return c.send(&rpc.CriuReq{
+		Type:          rpc.CriuReqType_NOTIFY.Enum(),
+		NotifySuccess: proto.Bool(refused == nil),
+	})
 }
 
 // send sends one message.
@@ -90,27 +93,25 @@ func (c *conversation) send(req *rpc.CriuReq) error {
 	if err != nil {
 		return fmt.Errorf("encode the request to criu: %w", err)
 	}
-	if _, err := c.conn.Write(data); err != nil {
+	if err := c.conn.Send(data, nil); err != nil {
 		return fmt.Errorf("send to criu: %w", err)
 	}
 	return nil
 }
 
-// receive waits for one message.
-func (c *conversation) receive() (*rpc.CriuResp, error) {
-	buf := make([]byte, largestMessage)
-	n, _, flags, _, err := c.conn.ReadMsgUnix(buf, nil)
+// receive waits for one message. The caller closes the files that came with it.
+func (c *conversation) receive() (*rpc.CriuResp, *seqpacket.Packet, error) {
+	packet, err := c.conn.Receive()
 	switch {
+	case errors.Is(err, seqpacket.ErrClosed):
+		return nil, nil, errors.New("criu ended without an answer")
 	case err != nil:
-		return nil, fmt.Errorf("receive from criu: %w", err)
-	case n == 0:
-		return nil, errors.New("criu ended without an answer")
-	case flags&unix.MSG_TRUNC != 0:
-		return nil, fmt.Errorf("criu sent a message of more than %d bytes", largestMessage)
+		return nil, nil, fmt.Errorf("receive from criu: %w", err)
 	}
 	resp := &rpc.CriuResp{}
-	if err := proto.Unmarshal(buf[:n], resp); err != nil {
-		return nil, fmt.Errorf("decode criu's message: %w", err)
+	if err := proto.Unmarshal(packet.Data, resp); err != nil {
+		packet.CloseFiles()
+		return nil, nil, fmt.Errorf("decode criu's message: %w", err)
 	}
-	return resp, nil
+	return resp, packet, nil
 }

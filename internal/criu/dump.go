@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
@@ -22,32 +21,39 @@ var ErrNoMemoryTracking = errors.New("memory tracking is not available")
 
 // Dump implements engine.Dumper.
 func (e *Engine) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.DumpHooks) error {
-	return e.dump(ctx, rpc.CriuReqType_DUMP, req, func(n *rpc.CriuNotify) error {
-		switch n.GetScript() {
-		case "pre-dump":
-			return hooks.Freezing()
-		case "post-dump":
-			return hooks.Collected()
+	return e.dump(ctx, rpc.CriuReqType_DUMP, req, func(n *Notification) (*Answer, error) {
+		// The client's work comes before the moment at which the clocks are looked at,
+		// and its answer after everything has been written.
+		if n.Script == "post-dump" {
+			if err := hooks.Collected(); err != nil {
+				return nil, err
+			}
 		}
-		return nil
+		answer, err := e.ask(n, req.Notify)
+		if err == nil && n.Script == "pre-dump" {
+			err = hooks.Freezing()
+		}
+		return answer, err
 	})
 }
 
 // PreDump implements engine.Dumper.
 func (e *Engine) PreDump(ctx context.Context, req engine.DumpRequest) error {
 	req.TrackMem = true
-	return e.dump(ctx, rpc.CriuReqType_SINGLE_PRE_DUMP, req, func(*rpc.CriuNotify) error { return nil })
+	return e.dump(ctx, rpc.CriuReqType_SINGLE_PRE_DUMP, req, func(n *Notification) (*Answer, error) {
+		return e.ask(n, req.Notify)
+	})
 }
 
 // dump carries out one request of the dump family.
-func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.DumpRequest, notify func(*rpc.CriuNotify) error) error {
+func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.DumpRequest, notify func(*Notification) (*Answer, error)) error {
 	if (req.TrackMem || req.Parent != "") && !e.Binary.HasFeature(ctx, "mem_dirty_track") {
 		return fmt.Errorf("%w: this kernel was built without CONFIG_MEM_SOFT_DIRTY; dump without --track-mem and --prev-images-dir", ErrNoMemoryTracking)
 	}
 	if err := checkNamespaces(req.PID); err != nil {
 		return err
 	}
-	opts, err := requestOptions(req.Options)
+	opts, err := e.options(req.Options)
 	if err != nil {
 		return err
 	}
@@ -68,24 +74,51 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 		opts.ParentImg = proto.String(req.Parent)
 	}
 
-	talk, theirs, err := newConversation()
+	talk, swrk, err := e.start()
 	if err != nil {
 		return err
 	}
 	defer talk.close()
-	// The context must not kill CRIU, which would leave the tree half dumped: it
-	// is undone by what we answer.
-	swrk := exec.CommandContext(context.WithoutCancel(ctx), e.Binary.Path, "swrk", "3")
-	swrk.ExtraFiles = []*os.File{theirs}
-	err = swrk.Start()
-	theirs.Close()
-	if err != nil {
-		return fmt.Errorf("start criu: %w", err)
-	}
 	resp, err := talk.call(ctx, &rpc.CriuReq{Type: kind.Enum(), Opts: opts}, notify)
 	talk.close()
-	if waitErr := swrk.Wait(); waitErr != nil {
-		e.log().Debug("criu swrk ended", zap.Error(waitErr))
+	if state, waitErr := swrk.Wait(); waitErr != nil || !state.Success() {
+		e.log().Debug("criu swrk ended", zap.Stringer("state", state), zap.Error(waitErr))
 	}
 	return outcome("dump", resp, err, filepath.Join(workDir.Name(), opts.GetLogFile()))
+}
+
+// start starts a CRIU that waits for requests. Nothing here kills it, which would leave a
+// tree half dumped: what it does is undone by what we answer.
+func (e *Engine) start() (*conversation, *os.Process, error) {
+	talk, theirs, err := newConversation()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	swrk, err := e.startWith(theirs)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("start criu: %w", err), talk.close())
+	}
+	return talk, swrk, nil
+}
+
+// startWith starts a CRIU with its end of the socket.
+func (e *Engine) startWith(socket *os.File) (*os.Process, error) {
+	in, err := e.inherit(socket)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	const standard = 3
+	for i := range standard {
+		if in.files[i] == nil || e.Client == nil {
+			in.files[i] = null
+		}
+	}
+	return os.StartProcess(e.Binary.Path, in.args(e.Binary.Path), &os.ProcAttr{Files: in.files})
 }

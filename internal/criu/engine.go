@@ -23,6 +23,7 @@ const Name = "criu"
 type Engine struct {
 	Binary Binary
 	Log    *zap.Logger // Nil: nothing is logged.
+	Client *Client     // Nil: this process asks on its own behalf.
 }
 
 var (
@@ -56,6 +57,17 @@ func cgroupMode(name string) (rpc.CriuCgMode, bool) {
 
 // defaultVerbosity is enough of CRIU's log to explain a failure.
 const defaultVerbosity = 2
+
+// options are those of a request: a client's own, or what stands for ours.
+func (e *Engine) options(o engine.Options) (*rpc.CriuOpts, error) {
+	if e.Client == nil {
+		return requestOptions(o)
+	}
+	opts := proto.CloneOf(e.Client.Options)
+	// By its notifications CRIU says when the clocks are to be looked at.
+	opts.NotifyScripts = proto.Bool(true)
+	return opts, nil
+}
 
 // requestOptions translates the options that dump and restore share.
 func requestOptions(o engine.Options) (*rpc.CriuOpts, error) {

@@ -31,7 +31,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	if err != nil {
 		return engine.Restored{}, err
 	}
-	opts, err := requestOptions(req.Options)
+	opts, err := e.options(req.Options)
 	if err != nil {
 		return engine.Restored{}, err
 	}
@@ -52,18 +52,23 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	opts.ImagesDirFd = proto.Int32(int32(v.dir.Fd()))
 	opts.WorkDirFd = proto.Int32(int32(workDir.Fd()))
 	opts.LogFile = proto.String(log)
-	// The tree's root becomes our own child, so that we can wait for it. As
-	// init of a pid namespace we cannot have siblings, and inherit it anyway.
-	opts.RstSibling = proto.Bool(os.Getpid() != 1)
+	if e.Client == nil {
+		// The tree's root becomes our own child, so that we can wait for it. As
+		// init of a pid namespace we cannot have siblings, and inherit it anyway.
+		opts.RstSibling = proto.Bool(os.Getpid() != 1)
+	}
 
-	run := &restoring{hooks: hooks, estimates: loadEstimates(), bytes: req.Images.Manifest.Bytes(), root: req.RootPID}
-	talk, swrk, err := run.start(e, holder, func(plan *clockstate.Plan) error { return e.setTimers(v, req, plan) })
+	run := &restoring{
+		engine: e, request: req, hooks: hooks,
+		estimates: loadEstimates(), bytes: req.Images.Manifest.Bytes(), root: req.RootPID,
+	}
+	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error { return e.setTimers(v, req, plan) })
 	if err != nil {
 		return engine.Restored{}, err
 	}
 	resp, err := talk.call(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_RESTORE.Enum(), Opts: opts}, run.notify)
 	talk.close()
-	if _, waitErr := swrk.Wait(); waitErr != nil {
+	if waitErr := run.await(swrk); waitErr != nil {
 		e.log().Debug("criu swrk ended", zap.Error(waitErr))
 	}
 	if err := outcome("restore", resp, err, logPath); err != nil {
@@ -87,6 +92,8 @@ func (e *Engine) setTimers(v *view, req engine.RestoreRequest, plan *clockstate.
 
 // restoring is one restore under way.
 type restoring struct {
+	engine    *Engine
+	request   engine.RestoreRequest
 	hooks     engine.RestoreHooks
 	estimates *estimates
 	bytes     int64
@@ -98,12 +105,17 @@ type restoring struct {
 }
 
 // start fixes the clocks, tells fixed how, and starts CRIU in the namespace.
-func (r *restoring) start(e *Engine, ns *timens.Holder, fixed func(*clockstate.Plan) error) (*conversation, *timens.Process, error) {
+func (r *restoring) start(ns *timens.Holder, fixed func(*clockstate.Plan) error) (*conversation, *timens.Process, error) {
 	talk, theirs, err := newConversation()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer theirs.Close()
+	in, err := r.engine.inherit(theirs)
+	if err != nil {
+		return nil, nil, errors.Join(err, talk.close())
+	}
+	defer in.close()
 	r.fixed = time.Now()
 	plan, err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.bytes)))
 	if err == nil {
@@ -112,35 +124,55 @@ func (r *restoring) start(e *Engine, ns *timens.Holder, fixed func(*clockstate.P
 	if err != nil {
 		return nil, nil, errors.Join(err, talk.close())
 	}
-	swrk, err := ns.Exec(timens.Command{
-		Path: e.Binary.Path,
-		Args: []string{e.Binary.Path, "swrk", "3"},
-		Env:  os.Environ(),
-		// CRIU gives a --shell-job the terminal that is its standard input.
-		Files: []*os.File{os.Stdin, nil, os.Stderr, theirs},
-	})
+	command := timens.Command{
+		Path: r.engine.Binary.Path, Args: in.args(r.engine.Binary.Path), Env: os.Environ(), Files: in.files,
+	}
+	start := ns.Exec
+	if r.request.Sibling {
+		// CRIU makes the tree's root its own sibling, which is to be ours.
+		start = ns.ExecSibling
+	}
+	swrk, err := start(command)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start criu in the new time namespace: %w", err), talk.close())
 	}
 	return talk, swrk, nil
 }
 
-// notify answers one notification.
-func (r *restoring) notify(n *rpc.CriuNotify) error {
-	switch n.GetScript() {
+// await waits for CRIU's end.
+func (r *restoring) await(swrk *timens.Process) error {
+	if r.request.Sibling {
+		return swrk.AwaitSibling()
+	}
+	_, err := swrk.Wait()
+	return err
+}
+
+// notify answers one notification. The client comes first: what it does is to be over
+// when the gate opens.
+func (r *restoring) notify(n *Notification) (*Answer, error) {
+	answer, err := r.engine.ask(n, r.request.Notify)
+	// CRIU heeds no refusal any more when the tree is about to run.
+	if n.Script != "pre-resume" && n.Script != "post-resume" {
+		if err = errors.Join(err, answer.Err(n.Script)); err != nil {
+			return answer, err
+		}
+	}
+	switch n.Script {
 	case "setup-namespaces":
-		r.root = int(n.GetPid())
+		r.root = n.PID
 	case "post-restore":
-		r.root = int(n.GetPid())
+		r.root = n.PID
 		r.built = time.Now()
-		err := r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail(r.bytes)))
+		if err := r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail(r.bytes))); err != nil {
+			return nil, err
+		}
 		r.opened = time.Now()
-		return err
 	case "pre-resume":
 		r.ready = time.Now()
 		r.hooks.Release()
 	}
-	return nil
+	return answer, err
 }
 
 // learn notes how long this restore took, for the estimate of the next.

@@ -51,6 +51,23 @@ type Options struct {
 	// processes become more than the owner of the images is: whoever makes images
 	// decides what the processes are and may do.
 	TrustImages bool
+	// Notify is told of the moments of a dump or restore under the names that CRIU has
+	// for them, such as "pre-dump" and "post-restore"; pid is the root's where CRIU tells
+	// it, or 0. The tree waits meanwhile. An error ends the dump or restore, which is
+	// undone, but for the last two moments of a restore, when it is too late. Nil:
+	// nobody is told.
+	Notify func(script string, pid int) error
+}
+
+// Tell calls Notify if there is one.
+func (o *Options) Tell(script string, pid int) error {
+	if o.Notify == nil {
+		return nil
+	}
+	if err := o.Notify(script, pid); err != nil {
+		return fmt.Errorf("tell of %s: %w", script, err)
+	}
+	return nil
 }
 
 // DumpRequest says what to dump and where to.
@@ -68,7 +85,7 @@ type DumpRequest struct {
 // and the engine lets the tree run on as it was.
 type DumpHooks struct {
 	// Freezing is called when an engine that cannot call Frozen is about to
-	// stop the tree.
+	// stop the tree, and has told of "pre-dump".
 	Freezing func() error
 	// ReadClocks reads the host's clocks at once. It is for an engine that stops the
 	// tree itself: the last reading after the last thread has stopped counts.
@@ -105,6 +122,8 @@ type RestoreRequest struct {
 	// RootPID is the number that the tree's root will have in the caller's pid
 	// namespace; 0: not known, because it comes back in one of its own.
 	RootPID int
+	// Sibling makes the root a child of the calling process's parent.
+	Sibling bool
 }
 
 // RestoreHooks are the moments of a restore. An error from any of them ends the
@@ -133,7 +152,7 @@ type Restorer interface {
 	// Name is the engine's name as users give it to --engine.
 	Name() string
 	// Restore rebuilds a tree. On an error nothing of it is left. The root
-	// becomes a child of the calling process.
+	// becomes a child of the calling process, or else a sibling.
 	Restore(ctx context.Context, req RestoreRequest, hooks RestoreHooks) (Restored, error)
 }
 

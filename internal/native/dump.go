@@ -38,6 +38,9 @@ func (e *Engine) Dump(ctx context.Context, req engine.DumpRequest, hooks engine.
 		return err
 	}
 	warnOfOptions(e.log(), req.Options)
+	if err := req.Tell("pre-dump", 0); err != nil {
+		return errors.Join(err, sleeps.close())
+	}
 	sleeps.look(running)
 	err = ptrace.Run(func(t *ptrace.Tracer) error {
 		// Whatever becomes of the dump, programs are not to see that they stood.
@@ -180,7 +183,10 @@ func (d *dump) do(ctx context.Context, hooks engine.DumpHooks) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	return hooks.Collected()
+	if err := hooks.Collected(); err != nil {
+		return err
+	}
+	return d.Tell("post-dump", 0)
 }
 
 // collect gathers everything but the contents of memory.

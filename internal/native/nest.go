@@ -28,7 +28,8 @@ type nest struct {
 	set    *criuimg.Set
 	memory *memory.Rebuild
 	files  *files.Rebuild
-	area   uint64 // Where the stubs have their area.
+	area   uint64                                                  // Where the stubs have their area.
+	make   func(*ptrace.Tracer, int, uint64) (*remote.Stub, error) // The root.
 	steps  []tasks.Step
 
 	stubs map[int]*remote.Stub // By pid; helpers and zombies to be are among them while they live.
@@ -44,7 +45,10 @@ func newNest(b *build) (*nest, error) {
 	}
 	n := &nest{
 		log: b.log, tracer: b.tracer, set: b.set, memory: b.memory, files: b.files,
-		stubs: map[int]*remote.Stub{}, full: map[int]bool{},
+		stubs: map[int]*remote.Stub{}, full: map[int]bool{}, make: remote.Spawn,
+	}
+	if b.Sibling {
+		n.make = remote.SpawnSibling
 	}
 	if n.steps, err = tasks.Births(n.set, origin); err != nil {
 		return nil, err
@@ -199,7 +203,7 @@ func (n *nest) fresh(litter []tasks.Step) ([]*remote.Stub, error) {
 // been satisfied too early; it is the root's that was given up last.
 func (n *nest) spawn(pid int) (stub *remote.Stub, err error) {
 	for deadline := time.Now().Add(numberPatience); ; time.Sleep(numberPause) {
-		stub, err = remote.Spawn(n.tracer, pid, n.area)
+		stub, err = n.make(n.tracer, pid, n.area)
 		if !errors.Is(err, remote.ErrPIDTaken) || time.Now().After(deadline) {
 			return stub, err
 		}

@@ -37,6 +37,9 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 		return engine.Restored{}, err
 	}
 	root := int(set.Tree[0].GetPid())
+	if err := req.Tell("pre-restore", 0); err != nil {
+		return engine.Restored{}, err
+	}
 	err = ptrace.Run(func(t *ptrace.Tracer) error {
 		b, err := newBuild(e.log(), t, set, req)
 		if err != nil {
@@ -50,6 +53,9 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	})
 	if err != nil {
 		return engine.Restored{}, err
+	}
+	if err := req.Tell("post-resume", 0); err != nil {
+		e.log().Warn("the tree runs already", zap.Error(err))
 	}
 	return engine.Restored{PID: root}, nil
 }
@@ -126,9 +132,25 @@ func (b *build) do(ctx context.Context, hooks engine.RestoreHooks) error {
 	if err := b.grow(ctx); err != nil {
 		return err
 	}
+	if err := b.tellBuilt(); err != nil {
+		return err
+	}
 	// From here on every moment that passes is one that the tree may be late.
 	urgent.On(func() { err = b.finish(ctx, hooks, clocks.Offsets()) })
 	return err
+}
+
+// tellBuilt tells of all that is still to come before the tree runs: from here on every
+// moment counts, and whoever listens may take long. Of namespaces CRIU tells only where
+// it has made some.
+func (b *build) tellBuilt() error {
+	if err := b.Tell("post-restore", int(b.set.Tree[0].GetPid())); err != nil {
+		return err
+	}
+	if err := b.Tell("pre-resume", 0); err != nil {
+		b.log.Warn("the tree is resumed all the same", zap.Error(err))
+	}
+	return nil
 }
 
 // tail is more than it takes to come from one gate to the other, where the rest of the

@@ -79,7 +79,11 @@ func (h how) cloneMasked(b *block) (int, syscall.Errno) {
 	} else {
 		// clone, not clone3: sandboxes that refuse clone3 with ENOSYS allow it.
 		// With CLONE_PIDFD the descriptor goes where the third argument points.
-		r = cloneAndRun(unix.SYS_CLONE, unix.CLONE_PIDFD|uintptr(unix.SIGCHLD), stack+stackSize, addr(&b.pidFD), b)
+		flags := unix.CLONE_PIDFD | uintptr(unix.SIGCHLD)
+		if h.sibling {
+			flags |= unix.CLONE_PARENT
+		}
+		r = cloneAndRun(unix.SYS_CLONE, flags, stack+stackSize, addr(&b.pidFD), b)
 	}
 	if e := int(r); e < 0 {
 		return 0, syscall.Errno(-e)

@@ -25,7 +25,7 @@ type Command struct {
 	Dir string
 	// Files become descriptors 0, 1, 2, 3 and so on; the program has no others.
 	// A missing or nil one of the first three is /dev/null, a nil one above is
-	// closed. At most 250. They stay the caller's. As with os.StartProcess, they
+	// closed. At most 250 that are not nil. They stay the caller's. As with os.StartProcess, they
 	// are put into blocking mode, here as well as there.
 	Files []*os.File
 	// Setpgid makes the program the leader of a process group of its own.
@@ -89,8 +89,14 @@ func (c Command) check() error {
 	if c.Path == "" {
 		return errors.New("start a program: no path given")
 	}
-	if len(c.Files) > maxCommandFiles {
-		return fmt.Errorf("start %s: %d files given, at most %d can be", c.Path, len(c.Files), maxCommandFiles)
+	given := 0
+	for _, f := range c.Files {
+		if f != nil {
+			given++
+		}
+	}
+	if given > maxCommandFiles {
+		return fmt.Errorf("start %s: %d files given, at most %d can be", c.Path, given, maxCommandFiles)
 	}
 	texts := append([]string{c.Path, c.Dir}, c.Args...)
 	for _, s := range append(texts, c.Env...) {

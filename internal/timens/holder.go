@@ -153,6 +153,12 @@ func (h *Holder) Exec(c Command) (*Process, error) {
 	return p, nil
 }
 
+// ExecSibling is Exec with a program that becomes a child of this process's parent: it is
+// another child, which enters by setns. The caller ends its use by AwaitSibling.
+func (h *Holder) ExecSibling(c Command) (*Process, error) {
+	return runIn(h.ns, c, how{join: h.ns, sibling: true})
+}
+
 // Close ends whoever stands before the namespace and closes its descriptors. A
 // process that was started by Exec goes on. It can be called again.
 func (h *Holder) Close() error {
@@ -224,17 +230,22 @@ func startIn(h *Holder, c Command, o clockstate.Offsets) (*Process, error) {
 // Errors: ErrPrivilege (the caller may not trace the process, or lacks
 // CAP_SYS_ADMIN), ErrNotSupported, fs.ErrNotExist (no such process).
 func Run(pid int, c Command) (*Process, error) {
-	img, err := newImage(c)
-	if err != nil {
-		return nil, err
-	}
-	defer img.free()
 	ns, err := openNamespace(pid, "time")
 	if err != nil {
 		return nil, err
 	}
 	defer ns.Close()
-	w, err := newWaiter(forkInto(ns))
+	return runIn(ns, c, forkInto(ns))
+}
+
+// runIn starts a program in a child that enters a namespace.
+func runIn(ns *os.File, c Command, h how) (*Process, error) {
+	img, err := newImage(c)
+	if err != nil {
+		return nil, err
+	}
+	defer img.free()
+	w, err := newWaiter(h)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Path, err)
 	}

@@ -317,7 +317,7 @@ func TestExecFailures(t *testing.T) {
 		{"no such directory", Command{Path: "/bin/true", Dir: "/nonexistent"}, unix.ENOENT, "change directory"},
 		{"zero byte", Command{Path: "/bin/true", Args: []string{"true", "a\x00b"}}, unix.EINVAL, "zero byte"},
 		{"no path", Command{}, nil, "no path"},
-		{"too many files", Command{Path: "/bin/true", Files: make([]*os.File, 251)}, nil, "at most 250"},
+		{"too many files", Command{Path: "/bin/true", Files: slices.Repeat([]*os.File{os.Stdin}, 251)}, nil, "at most 250"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@
 package timens
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -42,6 +43,18 @@ func (p *Process) Wait() (*os.ProcessState, error) {
 	}
 	p.PIDFD.Close()
 	return state, nil
+}
+
+// AwaitSibling waits for the end of a process that is not a child of this one, and closes
+// PIDFD. How it ended only its parent is told.
+func (p *Process) AwaitSibling() error {
+	defer p.PIDFD.Close()
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(p.PIDFD.Fd()), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // Signal sends a signal to the process; os.ErrProcessDone if it has been reaped.

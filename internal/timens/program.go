@@ -80,7 +80,8 @@ func (p *program) wait(sock int) {
 // place puts the received files where the new program expects them: the i-th
 // file of want at descriptor i. Numbers at which files arrive are not known
 // here and may be among the targets, so everything first moves above them,
-// the socket too: it is closed by a successful execve, which the parent sees.
+// the socket too: it is closed by a successful execve, which the parent sees. So are
+// the files themselves where they arrived.
 func (p *program) place(sock int, want []bool) {
 	above := uintptr(len(want))
 	p.add("move socket", unix.SYS_FCNTL, uintptr(sock), unix.F_DUPFD_CLOEXEC, above)
@@ -95,7 +96,6 @@ func (p *program) place(sock int, want []bool) {
 	}
 	for i, from := range moved {
 		if from == nil {
-			p.try("close", unix.SYS_CLOSE, uintptr(i))
 			continue
 		}
 		p.add(fmt.Sprintf("place file %d", i), unix.SYS_DUP3, 0, uintptr(i), 0).load = addr(&from.ret)

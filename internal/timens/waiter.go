@@ -21,6 +21,8 @@ type how struct {
 	// join is the time namespace that the child enters before it waits. Only a
 	// plain fork can: whoever shares its memory gets EUSERS.
 	join *os.File
+	// sibling makes the child one of this process's parent.
+	sibling bool
 }
 
 // clone3Outside makes a child before a new time namespace: its ns/time is still

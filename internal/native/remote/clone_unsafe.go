@@ -24,15 +24,15 @@ type birth struct {
 	errno  uintptr // Of the call that failed; 0: none.
 }
 
-// startProgram starts the program that is open as fd in a new child with the
-// process number pid. It returns when the program runs.
-func startProgram(pid, fd int) error {
-	b := &birth{tid: int32(pid), parent: uintptr(os.Getpid()), fd: uintptr(fd)}
+// startProgram starts the program that is open as fd in a new process with the
+// number pid. It returns when the program runs.
+func startProgram(pid, fd int, of family) error {
+	b := &birth{tid: int32(pid), parent: uintptr(of.parent()), fd: uintptr(fd)}
 	copy(b.args[:], cloneArgs{
 		// The child runs in this process's memory while this thread waits: no
 		// other way is as fast.
-		flags:      unix.CLONE_VM | unix.CLONE_VFORK,
-		exitSignal: uint64(unix.SIGCHLD),
+		flags:      unix.CLONE_VM | unix.CLONE_VFORK | of.flags(),
+		exitSignal: of.exitSignal(),
 		setTID:     uint64(uintptr(unsafe.Pointer(&b.tid))),
 	}.encode())
 	got, err := cloneMasked(b)

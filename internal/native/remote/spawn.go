@@ -16,12 +16,56 @@ import (
 // program's stack at a random place, which may be the area's.
 const spawnTries = 4
 
+// family says whose child a process is to be.
+type family uint8
+
+const (
+	child   family = iota // Of the calling process.
+	sibling               // Of its parent.
+)
+
+// parent is the process number of the parent.
+func (f family) parent() int {
+	if f == sibling {
+		return os.Getppid()
+	}
+	return os.Getpid()
+}
+
+// flags are those of clone that make it so.
+func (f family) flags() uint64 {
+	if f == sibling {
+		return unix.CLONE_PARENT
+	}
+	return 0
+}
+
+// exitSignal is what the parent gets at the end. A sibling's is that of this process, and
+// clone3 wants none said.
+func (f family) exitSignal() uint64 {
+	if f == sibling {
+		return 0
+	}
+	return uint64(unix.SIGCHLD)
+}
+
 // Spawn makes a child of the calling process with the process number pid, and
 // the stub's area at the address area, a multiple of the page size.
 //
 // It inherits what exec does not change: credentials, limits, directories,
 // namespaces, priority. The errors are those of Stub.Fork.
 func Spawn(t *ptrace.Tracer, pid int, area uint64) (*Stub, error) {
+	return spawn(t, pid, area, child)
+}
+
+// SpawnSibling is Spawn of a child of the calling process's parent. If crtime is killed
+// in the few microseconds before it is traced, it stays until that parent ends.
+func SpawnSibling(t *ptrace.Tracer, pid int, area uint64) (*Stub, error) {
+	return spawn(t, pid, area, sibling)
+}
+
+// spawn is either.
+func spawn(t *ptrace.Tracer, pid int, area uint64, of family) (*Stub, error) {
 	code, _, err := stubCode()
 	if err != nil {
 		return nil, err
@@ -31,7 +75,7 @@ func Spawn(t *ptrace.Tracer, pid int, area uint64) (*Stub, error) {
 	}
 	for range spawnTries {
 		var s *Stub
-		if s, err = spawnOnce(t, pid, area, code); err == nil {
+		if s, err = spawnOnce(t, pid, area, code, of); err == nil {
 			return s, nil
 		}
 		if !errors.Is(err, errCollision) {
@@ -45,13 +89,13 @@ func Spawn(t *ptrace.Tracer, pid int, area uint64) (*Stub, error) {
 var errCollision = errors.New("the kernel could not map the stub's program: its address is taken, perhaps by the stack")
 
 // spawnOnce is one try.
-func spawnOnce(t *ptrace.Tracer, pid int, area uint64, code []byte) (*Stub, error) {
+func spawnOnce(t *ptrace.Tracer, pid int, area uint64, code []byte, of family) (*Stub, error) {
 	program, err := writeProgram(area)
 	if err != nil {
 		return nil, err
 	}
 	defer program.Close()
-	if err := startProgram(pid, int(program.Fd())); err != nil {
+	if err := startProgram(pid, int(program.Fd()), of); err != nil {
 		return nil, err
 	}
 	th, err := seizeChild(t, pid)

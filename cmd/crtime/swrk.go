@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/crtime/crtime/internal/service"
+)
+
+// newSwrkCommand makes `crtime swrk`.
+func newSwrkCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "swrk FD",
+		Short: "Serve a program that speaks CRIU's RPC",
+		Long: `Answer requests of CRIU's RPC on the socket FD, which this process has inherited, as
+'criu swrk' does. Programs that use go-criu or libcriu, and container runtimes, start
+it when they find crtime where they look for criu: with go-criu's SetCriuPath, or with
+a link named criu in PATH that leads to crtime.
+
+Dumps record the clocks, and restores bring them back right, as the settings say (see
+docs/settings.md). What crtime's own engine cannot represent, and requests that do not
+concern clocks, are done by a real CRIU.`,
+		Example: `  # Have runc use crtime.
+  ln -s /usr/local/bin/crtime /usr/local/lib/crtime/criu
+  PATH=/usr/local/lib/crtime:$PATH runc checkpoint --image-path images box`,
+		Args: exactArgs("FD"),
+		RunE: func(cmd *cobra.Command, args []string) error { return runSwrk(cmd.Context(), env, args[0]) },
+	}
+}
+
+// runSwrk serves one client. What goes wrong the client is told.
+func runSwrk(ctx context.Context, env *environment, arg string) error {
+	fd, err := strconv.ParseUint(arg, 10, 16)
+	if err != nil {
+		return usagef("FD %q is not the number of a descriptor", arg)
+	}
+	log, err := env.logger()
+	if err != nil {
+		return err
+	}
+	// Nothing that crtime starts is to have it, but CRIU under this number.
+	unix.CloseOnExec(int(fd))
+	session, err := service.NewSession(os.NewFile(uintptr(fd), "the client's socket"), service.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	if session.Serve(ctx) != nil {
+		return statusOf(exitFailed)
+	}
+	return nil
+}

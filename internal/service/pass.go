@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+
+	"github.com/checkpoint-restore/go-criu/v7/rpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crtime/crtime/internal/choose"
+	"github.com/crtime/crtime/internal/criu"
+)
+
+// criu finds CRIU, as it is for this client.
+func (s *Session) criu(ctx context.Context) (*criu.Engine, error) {
+	binary, err := criu.Find(ctx, s.Settings.CRIU)
+	if err != nil {
+		return nil, err
+	}
+	return &criu.Engine{Binary: binary, Log: s.Log, Client: &criu.Client{Ask: s.forward, Socket: s.number}}, nil
+}
+
+// choice says who does a dump or a restore with these options.
+func (s *Session) choice(set Settings, opts *rpc.CriuOpts, p *places) (choose.Choice, error) {
+	own, err := s.owned(opts, p)
+	if err != nil {
+		return choose.Choice{}, err
+	}
+	client := &criu.Client{Options: own, Socket: s.number}
+	if opts.GetNotifyScripts() {
+		client.Ask = s.forward
+	}
+	c := choose.Choice{Engine: set.Engine, CRIU: set.CRIU, Log: s.Log, Client: client}
+	if c.Engine != criu.Name {
+		if only := append(onlyCRIU(opts), set.OnlyCRIU...); len(only) > 0 {
+			if c.Engine != choose.Auto {
+				return c, onlyCRIUError(c.Engine, only)
+			}
+			c.Engine = criu.Name
+		}
+	}
+	return c, nil
+}
+
+// pass hands a request to a CRIU as it is. The same CRIU serves all such requests of a
+// session: a WAIT_PID is for a page server that it has started.
+func (s *Session) pass(ctx context.Context, req *rpc.CriuReq) (*rpc.CriuResp, error) {
+	req = proto.CloneOf(req)
+	if req.Opts != nil {
+		p, err := s.places(req.GetOpts())
+		if err != nil {
+			return nil, err
+		}
+		defer p.close()
+		if req.Opts, err = s.owned(req.GetOpts(), p); err != nil {
+			return nil, err
+		}
+	}
+	if s.relay == nil {
+		e, err := s.criu(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.relay, err = e.NewRelay(); err != nil {
+			return nil, err
+		}
+	}
+	return s.relay.Do(ctx, req)
+}
