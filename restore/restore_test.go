@@ -157,3 +157,16 @@ func TestParseWallClock(t *testing.T) {
 		t.Error("an unknown name was accepted")
 	}
 }
+
+func TestParseLead(t *testing.T) {
+	for text, want := range map[string]time.Duration{"auto": 0, "250ms": 250 * time.Millisecond} {
+		if got, err := ParseLead(text); got != want || err != nil {
+			t.Errorf("%q: got %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0s", "-3s", "250", "Auto"} {
+		if _, err := ParseLead(text); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+}

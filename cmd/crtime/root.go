@@ -10,6 +10,7 @@ import (
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/criu"
+	"github.com/crtime/crtime/internal/settings"
 	"github.com/crtime/crtime/internal/version"
 )
 
@@ -119,13 +120,32 @@ func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "policies", Short: "What the clocks read after a restore", Long: policies.String()},
 		{Use: "exit-codes", Short: "What crtime ends with", Long: codes.String()},
-		{Use: "environment", Short: "Variables that crtime reads", Long: fmt.Sprintf(`Variables that crtime reads:
-
-  %-16s path of the criu program, if --criu is not given
-  %-16s directory of crtime's own cache, which may hold a criu
-                   (default: crtime in $XDG_CACHE_HOME or ~/.cache)
-  %-16s directory where crtime notes how long restores take
-                   (default: /var/lib/crtime)
-`, criu.EnvPath, "CRTIME_CACHE", criu.EnvState)},
+		{Use: "environment", Short: "Variables that crtime reads", Long: environmentHelp()},
 	}
+}
+
+// environmentHelp is the text of `crtime help environment`.
+func environmentHelp() string {
+	var b strings.Builder
+	list := func(title string, variables [][]string) {
+		fmt.Fprintf(&b, "%s\n\n", title)
+		for _, v := range variables {
+			fmt.Fprintf(&b, "  %-18s %s\n", v[0], strings.Join(v[1:], "\n"+strings.Repeat(" ", 21)))
+		}
+	}
+	list("Variables that crtime reads:", [][]string{
+		{criu.EnvPath, "path of the criu program, if --criu is not given"},
+		{"CRTIME_CACHE", "directory of crtime's own cache, which may hold a criu", "(default: crtime in $XDG_CACHE_HOME or ~/.cache)"},
+		{criu.EnvState, "directory where crtime notes how long restores take", "(default: /var/lib/crtime)"},
+	})
+	list("\nFor clients that speak CRIU's RPC (crtime swrk), which know none of the flags:", [][]string{
+		{settings.EnvConfig, "path of the settings file", "(default: " + settings.DefaultPath + ", if there is one)"},
+		{settings.EnvPolicy, "as --policy; see 'crtime help policies'"},
+		{settings.EnvWallClock, "as --wall-clock: warn, wait or fail"},
+		{settings.EnvLead, "as --lead: a time such as 250ms, or auto"},
+		{settings.EnvEngine, "as --engine: auto, native or criu"},
+	})
+	b.WriteString("\nThese, and " + criu.EnvPath + ", are over the settings file. Over them are lines\n" +
+		"such as '# crtime: policy elapsed' in the config file of CRIU's that a request names.\n")
+	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/restore"
 )
 
 // The types of this file are flag values (pflag.Value). String of a zero value
@@ -106,15 +107,11 @@ type leadValue time.Duration
 
 // Set implements pflag.Value.
 func (v *leadValue) Set(s string) error {
-	if s == "auto" {
-		*v = 0
-		return nil
+	lead, err := restore.ParseLead(s)
+	if err != nil {
+		return err
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return errors.New("want auto, or a time such as 250ms")
-	}
-	*v = leadValue(d)
+	*v = leadValue(lead)
 	return nil
 }
 

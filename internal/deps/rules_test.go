@@ -64,6 +64,16 @@ func rules() []rule {
 			Why:    "the order of things does not know who does them; they meet in internal/engine",
 		},
 		{
+			From:   []string{"internal/settings/..."},
+			Forbid: []string{"checkpoint/...", "cmd/..."},
+			Why:    "settings are values that the command fills options from; they do nothing themselves",
+		},
+		{
+			From:   []string{"checkpoint/...", "restore/...", "internal/choose/..."},
+			Forbid: []string{"internal/settings/...", "go.yaml.in/yaml/..."},
+			Why:    "what a dump or a restore is to do it is told by its options; files and variables are for who speaks with clients",
+		},
+		{
 			From:   []string{"checkpoint/..."},
 			Forbid: []string{"restore/...", "cmd/..."},
 			Why:    "dump and restore meet only in the images and in the packages below them",
