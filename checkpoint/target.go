@@ -20,7 +20,7 @@ func checkTarget(pid int) error {
 	}
 	st, err := proc.ReadStat(pid)
 	if errors.Is(err, proc.ErrGone) {
-		return fmt.Errorf("%w: there is no process %d", ErrTarget, pid)
+		return fmt.Errorf("%w: there is no process %d (%w)", ErrTarget, pid, proc.ErrGone)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: process %d: %w", ErrTarget, pid, err)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crtime/crtime/internal/service"
+	"github.com/crtime/crtime/internal/settings"
 )
 
 // newSwrkCommand makes `crtime swrk`.
@@ -44,9 +45,11 @@ func runSwrk(ctx context.Context, env *environment, arg string) error {
 	if err != nil {
 		return err
 	}
+	// The client is told if they are wrong.
+	set, refusal := settings.Load()
 	// Nothing that crtime starts is to have it, but CRIU under this number.
 	unix.CloseOnExec(int(fd))
-	session, err := service.NewSession(os.NewFile(uintptr(fd), "the client's socket"), service.Options{Log: log})
+	session, err := service.NewSession(os.NewFile(uintptr(fd), "the client's socket"), service.Options{Settings: set, Refusal: refusal, Log: log})
 	if err != nil {
 		return err
 	}

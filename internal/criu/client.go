@@ -21,7 +21,7 @@ var ErrRefused = errors.New("the client refused")
 // they are.
 type Client struct {
 	// Options are the client's. Descriptor numbers in them are this process's own, or
-	// those that CRIU inherits; those of the image and work directories do not matter.
+	// those that CRIU inherits; that of the image directory does not matter.
 	Options *rpc.CriuOpts
 	// Ask passes a notification on and returns the answer. nil: the client does not
 	// want to know.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"go.uber.org/zap"
@@ -57,17 +56,13 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 	if err != nil {
 		return err
 	}
-	workDir := req.Images.Dir()
-	if req.WorkDir != "" {
-		if workDir, err = os.Open(req.WorkDir); err != nil {
-			return fmt.Errorf("work directory: %w", err)
-		}
-		defer workDir.Close()
+	log, work, err := e.setLog(opts, req.Options, req.Images.Dir(), "dump.log")
+	if err != nil {
+		return err
 	}
+	defer work.Close()
 	opts.Pid = proto.Int32(int32(req.PID))
 	opts.ImagesDirFd = proto.Int32(int32(req.Images.Dir().Fd()))
-	opts.WorkDirFd = proto.Int32(int32(workDir.Fd()))
-	opts.LogFile = proto.String(logName(req.Options, "dump.log"))
 	opts.LeaveRunning = proto.Bool(req.LeaveRunning)
 	opts.TrackMem = proto.Bool(req.TrackMem)
 	if req.Parent != "" {
@@ -84,7 +79,7 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 	if state, waitErr := swrk.Wait(); waitErr != nil || !state.Success() {
 		e.log().Debug("criu swrk ended", zap.Stringer("state", state), zap.Error(waitErr))
 	}
-	return outcome("dump", resp, err, filepath.Join(workDir.Name(), opts.GetLogFile()))
+	return outcome("dump", resp, err, log)
 }
 
 // start starts a CRIU that waits for requests. Nothing here kills it, which would leave a

@@ -4,7 +4,9 @@ package criu
 
 import (
 	"fmt"
+	"io"
 	"math"
+	"os"
 	"strings"
 	"time"
 
@@ -111,10 +113,26 @@ func requestOptions(o engine.Options) (*rpc.CriuOpts, error) {
 	return opts, nil
 }
 
-// logName is the name of the log in the work directory.
-func logName(o engine.Options, fallback string) string {
-	if o.LogFile != "" {
-		return o.LogFile
+// setLog says in a request where CRIU's log goes, unless its client has: into the work
+// directory or, without one, into dir. It returns the log's path in this process, and what
+// is to be closed afterwards.
+func (e *Engine) setLog(opts *rpc.CriuOpts, o engine.Options, dir *os.File, name string) (path string, work io.Closer, err error) {
+	if e.Client != nil {
+		return inDir(int(opts.GetWorkDirFd()), opts.GetLogFile()), io.NopCloser(nil), nil
 	}
-	return fallback
+	work = io.NopCloser(nil)
+	if o.WorkDir != "" {
+		if dir, err = os.Open(o.WorkDir); err != nil {
+			return "", nil, fmt.Errorf("work directory: %w", err)
+		}
+		work = dir
+	}
+	if o.LogFile != "" {
+		name = o.LogFile
+	}
+	opts.WorkDirFd, opts.LogFile = proto.Int32(int32(dir.Fd())), proto.String(name)
+	return inDir(int(dir.Fd()), name), work, nil
 }
+
+// inDir is the path of a file in a directory that is open.
+func inDir(dir int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir, name) }

@@ -40,18 +40,12 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 		return engine.Restored{}, err
 	}
 	defer v.close()
-	log := logName(req.Options, "restore.log")
-	workDir, logPath := v.dir, v.path(log)
-	if req.WorkDir != "" {
-		if workDir, err = os.Open(req.WorkDir); err != nil {
-			return engine.Restored{}, fmt.Errorf("work directory: %w", err)
-		}
-		defer workDir.Close()
-		logPath = req.WorkDir + "/" + log
+	log, work, err := e.setLog(opts, req.Options, v.dir, "restore.log")
+	if err != nil {
+		return engine.Restored{}, err
 	}
+	defer work.Close()
 	opts.ImagesDirFd = proto.Int32(int32(v.dir.Fd()))
-	opts.WorkDirFd = proto.Int32(int32(workDir.Fd()))
-	opts.LogFile = proto.String(log)
 	if e.Client == nil {
 		// The tree's root becomes our own child, so that we can wait for it. As
 		// init of a pid namespace we cannot have siblings, and inherit it anyway.
@@ -71,7 +65,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	if waitErr := run.await(swrk); waitErr != nil {
 		e.log().Debug("criu swrk ended", zap.Error(waitErr))
 	}
-	if err := outcome("restore", resp, err, logPath); err != nil {
+	if err := outcome("restore", resp, err, log); err != nil {
 		run.reap(resp)
 		return engine.Restored{}, err
 	}

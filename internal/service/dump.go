@@ -4,7 +4,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"go.uber.org/zap"
@@ -51,9 +50,4 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 	resp := success()
 	resp.Dump = &rpc.CriuDumpResp{Restored: proto.Bool(false)}
 	return resp, nil
-}
-
-// onlyCRIUError says that an engine was chosen that lacks what a request asks for.
-func onlyCRIUError(engine string, options []string) error {
-	return fmt.Errorf("%w: the request has %v, which CRIU alone can do, and the settings say engine: %s", errEngine, options, engine)
 }

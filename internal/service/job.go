@@ -5,17 +5,15 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/internal/choose"
 	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/settings"
 )
-
-// errEngine says that the settings rule out the engine that could do it.
-var errEngine = fmt.Errorf("%w with the engine that is set", engine.ErrUnsupported)
 
 // job is one dump or restore for a client.
 type job struct {
@@ -25,7 +23,7 @@ type job struct {
 	log     *zap.Logger
 	logFile *logFile
 	places  *places
-	set     Settings
+	set     settings.Settings
 	options engine.Options
 	choice  choose.Choice
 }
@@ -33,6 +31,9 @@ type job struct {
 // begin sees to all that dumps and restores have in common. On an error there is
 // nothing to end.
 func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog string) (j *job, err error) {
+	if s.Refusal != nil {
+		return nil, s.Refusal
+	}
 	if opts == nil {
 		return nil, badRequest("the request has no options")
 	}
@@ -46,20 +47,19 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog stri
 	if j.options, err = engineOptions(opts); err != nil {
 		return j, err
 	}
-	if j.set, err = s.Settings.forRequest(opts.GetConfigFile()); err != nil {
-		return j, badRequest("%w", err)
+	if j.set, err = s.forRequest(opts); err != nil {
+		return j, err
 	}
 	if j.places, err = s.places(opts); err != nil {
 		return j, err
 	}
-	if j.options.LogFile == "" {
-		j.options.LogFile = defaultLog
+	if opts.LogFile == nil {
+		opts.LogFile = proto.String(defaultLog)
 	}
-	j.options.WorkDir = fmt.Sprintf("/proc/self/fd/%d", j.places.work.Fd())
-	if j.logFile, err = openLog(j.places.work, j.options.LogFile); err != nil {
+	if j.logFile, err = openLog(j.places.work, opts.GetLogFile(), logLevel(opts)); err != nil {
 		return j, err
 	}
-	j.log = j.logFile.beside(s.Log, logLevel(opts))
+	j.log = j.logFile.beside(s.Log)
 	if j.choice, err = s.choice(j.set, opts, j.places); err != nil {
 		return j, err
 	}
@@ -76,7 +76,7 @@ func (j *job) failed(err error) error {
 	if cause := context.Cause(j.ctx); cause != nil && !errors.Is(err, cause) {
 		err = errors.Join(cause, err)
 	}
-	j.log.Error("failed", zap.Error(err))
+	j.logFile.only().Error("failed", zap.Error(err)) // The session says it everywhere else.
 	return err
 }
 

@@ -57,7 +57,6 @@ func engineOptions(opts *rpc.CriuOpts) (engine.Options, error) {
 		External:       opts.GetExternal(),
 		Root:           opts.GetRoot(),
 		Timeout:        time.Duration(opts.GetTimeout()) * time.Second,
-		LogFile:        opts.GetLogFile(),
 		// The client has the images open and could do all this itself.
 		TrustImages: true,
 	}
@@ -67,8 +66,8 @@ func engineOptions(opts *rpc.CriuOpts) (engine.Options, error) {
 	if mode, ok := cgroupMode(opts); ok {
 		o.ManageCgroups = mode
 	}
-	if strings.Contains(o.LogFile, "/") {
-		return o, badRequest("log_file %q: a plain name is wanted; work_dir_fd says where it is", o.LogFile)
+	if strings.Contains(opts.GetLogFile(), "/") {
+		return o, badRequest("log_file %q: a plain name is wanted; work_dir_fd says where it is", opts.GetLogFile())
 	}
 	return o, nil
 }

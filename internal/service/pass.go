@@ -4,12 +4,17 @@ package service
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
+	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/internal/choose"
 	"github.com/crtime/crtime/internal/criu"
+	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/settings"
 )
 
 // criu finds CRIU, as it is for this client.
@@ -22,7 +27,7 @@ func (s *Session) criu(ctx context.Context) (*criu.Engine, error) {
 }
 
 // choice says who does a dump or a restore with these options.
-func (s *Session) choice(set Settings, opts *rpc.CriuOpts, p *places) (choose.Choice, error) {
+func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, p *places) (choose.Choice, error) {
 	own, err := s.owned(opts, p)
 	if err != nil {
 		return choose.Choice{}, err
@@ -32,13 +37,22 @@ func (s *Session) choice(set Settings, opts *rpc.CriuOpts, p *places) (choose.Ch
 		client.Ask = s.forward
 	}
 	c := choose.Choice{Engine: set.Engine, CRIU: set.CRIU, Log: s.Log, Client: client}
-	if c.Engine != criu.Name {
-		if only := append(onlyCRIU(opts), set.OnlyCRIU...); len(only) > 0 {
-			if c.Engine != choose.Auto {
-				return c, onlyCRIUError(c.Engine, only)
-			}
-			c.Engine = criu.Name
-		}
+	if c.Engine == criu.Name {
+		return c, nil
+	}
+	files, err := configured(opts)
+	if err != nil {
+		return c, err
+	}
+	only := append(onlyCRIU(opts), files...)
+	switch {
+	case len(only) == 0:
+	case c.Engine == choose.Auto:
+		s.Log.Info("taking CRIU for what it alone can do", zap.Strings("the request has", only))
+		c.Engine = criu.Name
+	default:
+		return c, fmt.Errorf("%w: the request has what CRIU alone can do (%s), and the settings say engine: %s",
+			engine.ErrUnsupported, strings.Join(only, ", "), c.Engine)
 	}
 	return c, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/internal/seqpacket"
+	"github.com/crtime/crtime/internal/settings"
 )
 
 // Session is the conversation with one client. It belongs to one goroutine.
@@ -29,8 +30,11 @@ type Session struct {
 
 // Options say how clients are served.
 type Options struct {
-	Settings Settings
-	Log      *zap.Logger // nil: nothing is logged.
+	Settings settings.Settings
+	// Refusal is why no dump or restore can be served, as when the settings cannot be
+	// read; nil normally.
+	Refusal error
+	Log     *zap.Logger // nil: nothing is logged.
 	// Stranger says that the client did not start this process: what it names by
 	// numbers of inherited descriptors cannot be meant, nor can a restored tree become
 	// its child.

@@ -264,7 +264,9 @@ func TestUntrusted(t *testing.T) {
 		{"link to one of all", func(path string) error {
 			return errors.Join(os.Rename(path, path+".real"), os.Chmod(path+".real", 0o666), os.Symlink(path+".real", path))
 		}, ErrUntrusted, "mode is 0666", false},
-		{"link to a good one", func(path string) error { return errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path)) }, nil, "", false},
+		{"link to a good one", func(path string) error {
+			return errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path))
+		}, nil, "", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
