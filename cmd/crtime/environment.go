@@ -45,7 +45,12 @@ func (e *environment) logger() (*zap.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return zap.New(zapcore.NewCore(enc, lockedWriter(e.streams.Err), level)), nil
+	return newLogger(enc, e.streams.Err, level), nil
+}
+
+// newLogger makes a logger that writes to out.
+func newLogger(enc zapcore.Encoder, out io.Writer, level zapcore.Level) *zap.Logger {
+	return zap.New(zapcore.NewCore(enc, lockedWriter(out), level))
 }
 
 // logEncoder returns how log lines are written.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 )
@@ -21,7 +22,11 @@ const (
 func main() {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(mostMemory)
-	os.Exit(int(run(context.Background(), systemStreams(), os.Args[1:])))
+	do := run
+	if filepath.Base(os.Args[0]) == "criu" {
+		do = runAsCRIU
+	}
+	os.Exit(int(do(context.Background(), systemStreams(), os.Args[1:])))
 }
 
 // run executes one command line and returns the exit code. SIGINT, SIGTERM and

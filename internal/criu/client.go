@@ -29,6 +29,8 @@ type Client struct {
 	// Socket is the number at which CRIU is to find its socket: the client's own, for
 	// all others may be descriptors that it has for CRIU to inherit.
 	Socket int
+	// Parent says that this process is the client: a restored root becomes its child.
+	Parent bool
 }
 
 // Notification is something that CRIU tells of and waits with until it is answered.

@@ -3,6 +3,7 @@
 package criu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,11 @@ func Candidates(explicit string) []string {
 		return []string{given}
 	}
 	var paths []string
-	if system, err := exec.LookPath("criu"); err == nil {
-		paths = append(paths, system)
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		// More than one: the first may be a link to crtime, which stands for CRIU then.
+		if system, err := exec.LookPath(filepath.Join(dir, "criu")); err == nil {
+			paths = append(paths, system)
+		}
 	}
 	if cache := cacheDir(); cache != "" {
 		paths = append(paths, filepath.Join(cache, "criu", "current", "criu"))
@@ -138,8 +142,14 @@ func readVersion(ctx context.Context, path string) (Version, error) {
 	return parseVersion(out)
 }
 
+// Pretender is what crtime adds to the version when it is called as criu.
+const Pretender = "crtime"
+
 // parseVersion reads the output of `criu --version`.
 func parseVersion(out []byte) (Version, error) {
+	if bytes.Contains(out, []byte(Pretender)) {
+		return Version{}, errors.New("it is crtime, called as criu")
+	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
 		return Version{}, errors.New("it does not print a version of CRIU's")

@@ -46,7 +46,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	}
 	defer work.Close()
 	opts.ImagesDirFd = proto.Int32(int32(v.dir.Fd()))
-	if e.Client == nil {
+	if e.Client == nil || e.Client.Parent {
 		// The tree's root becomes our own child, so that we can wait for it. As
 		// init of a pid namespace we cannot have siblings, and inherit it anyway.
 		opts.RstSibling = proto.Bool(os.Getpid() != 1)

@@ -53,13 +53,9 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog stri
 	if j.places, err = s.places(opts); err != nil {
 		return j, err
 	}
-	if opts.LogFile == nil {
-		opts.LogFile = proto.String(defaultLog)
-	}
-	if j.logFile, err = openLog(j.places.work, opts.GetLogFile(), logLevel(opts)); err != nil {
+	if err = j.openLog(opts, defaultLog); err != nil {
 		return j, err
 	}
-	j.log = j.logFile.beside(s.Log)
 	if j.choice, err = s.choice(j.set, opts, j.places); err != nil {
 		return j, err
 	}
@@ -71,12 +67,28 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog stri
 	return j, err
 }
 
+// openLog makes the client's log, unless it wants none.
+func (j *job) openLog(opts *rpc.CriuOpts, defaultName string) (err error) {
+	if opts.GetLogToStderr() {
+		return nil
+	}
+	if opts.LogFile == nil {
+		opts.LogFile = proto.String(defaultName)
+	}
+	if j.logFile, err = openLog(j.places.work, opts.GetLogFile(), logLevel(opts)); err == nil {
+		j.log = j.logFile.beside(j.log)
+	}
+	return err
+}
+
 // failed notes why a job has failed.
 func (j *job) failed(err error) error {
 	if cause := context.Cause(j.ctx); cause != nil && !errors.Is(err, cause) {
 		err = errors.Join(cause, err)
 	}
-	j.logFile.only().Error("failed", zap.Error(err)) // The session says it everywhere else.
+	if j.logFile != nil {
+		j.logFile.only().Error("failed", zap.Error(err)) // The session says it everywhere else.
+	}
 	return err
 }
 

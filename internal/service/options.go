@@ -18,7 +18,7 @@ import (
 // other is CRIU's.
 func understood() []protoreflect.Name {
 	return []protoreflect.Name{
-		"images_dir_fd", "images_dir", "work_dir_fd", "log_level", "log_file", "config_file",
+		"images_dir_fd", "images_dir", "work_dir_fd", "log_level", "log_file", "log_to_stderr", "config_file",
 		"pid", "leave_running", "notify_scripts", "timeout", "rst_sibling",
 		"ext_unix_sk", "tcp_established", "tcp_close", "shell_job", "file_locks", "link_remap",
 		"ghost_limit", "external", "root", "manage_cgroups", "manage_cgroups_mode",

@@ -32,7 +32,7 @@ func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, p *places) (
 	if err != nil {
 		return choose.Choice{}, err
 	}
-	client := &criu.Client{Options: own, Socket: s.number}
+	client := &criu.Client{Options: own, Socket: s.number, Parent: s.Own}
 	if opts.GetNotifyScripts() {
 		client.Ask = s.forward
 	}

@@ -35,6 +35,8 @@ type Options struct {
 	// read; nil normally.
 	Refusal error
 	Log     *zap.Logger // nil: nothing is logged.
+	// Own says that the client is this process: a restored tree becomes its child.
+	Own bool
 	// Stranger says that the client did not start this process: what it names by
 	// numbers of inherited descriptors cannot be meant, nor can a restored tree become
 	// its child.

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/checkpoint-restore/go-criu/v7/rpc"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crtime/crtime/internal/criucli"
+	"github.com/crtime/crtime/internal/seqpacket"
+	"github.com/crtime/crtime/internal/service"
+	"github.com/crtime/crtime/internal/settings"
+)
+
+// carryOut does what a command line of CRIU's asks for, as a client of crtime's own
+// service in this process: so it means the same as a request over the RPC.
+func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
+	images, err := os.OpenFile(orHere(c.ImagesDir), unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("image directory: %w", err)
+	}
+	defer images.Close()
+	c.Options.ImagesDirFd = proto.Int32(int32(images.Fd()))
+	if c.WorkDir != "" {
+		work, err := os.OpenFile(c.WorkDir, unix.O_DIRECTORY, 0)
+		if err != nil {
+			return fmt.Errorf("work directory: %w", err)
+		}
+		defer work.Close()
+		c.Options.WorkDirFd = proto.Int32(int32(work.Fd()))
+	}
+	config, err := configFile(c)
+	if err != nil {
+		return err
+	}
+	if config != nil {
+		defer config.Close()
+		// By this path a CRIU that this process starts finds it, too.
+		c.Options.ConfigFile = proto.String(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), config.Fd()))
+	}
+	pidFile, err := preparePIDFile(c.PIDFile)
+	if err != nil {
+		return err
+	}
+	defer pidFile.discard()
+	pid, err := request(ctx, s, c)
+	if err != nil || c.Name == "dump" {
+		return err
+	}
+	if err := pidFile.commit(pid); err != nil {
+		return err
+	}
+	if c.Detached || c.Options.GetRstSibling() {
+		return nil
+	}
+	// CRIU waits, too, and does not tell how it ended.
+	_, err = waitChild(ctx, pid)
+	return err
+}
+
+// orHere is a directory, or the working directory if none is named.
+func orHere(dir string) string {
+	if dir == "" {
+		return "."
+	}
+	return dir
+}
+
+// configFile makes a file of the options that a request has no field for, nil if there
+// is none. It has no name.
+func configFile(c *criucli.Command) (*os.File, error) {
+	text := strings.Join(append(c.Config, ""), "\n")
+	if c.ConfigFile != "" {
+		given, err := os.ReadFile(c.ConfigFile)
+		if err != nil {
+			return nil, fmt.Errorf("--config: %w", err)
+		}
+		text = string(given) + "\n" + text
+	}
+	if text == "" {
+		return nil, nil
+	}
+	fd, err := unix.MemfdCreate("criu-config", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a config file for criu: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "criu-config")
+	const private = 0o600 // The kernel makes it everybody's.
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Chmod(private)); err != nil {
+		return nil, errors.Join(fmt.Errorf("write a config file for criu: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// request sends the command to a session of the service in this process. It returns the
+// restored root's number.
+func request(ctx context.Context, s *streams, c *criucli.Command) (pid int, err error) {
+	set, refusal := settings.Load()
+	level := zap.WarnLevel
+	if c.Options.LogFile == nil {
+		// CRIU logs to standard error then.
+		c.Options.LogToStderr = proto.Bool(true)
+		const informative = 3
+		if c.Options.GetLogLevel() >= informative {
+			level = zap.InfoLevel
+		}
+	}
+	enc, err := logEncoder("console")
+	if err != nil {
+		return 0, err
+	}
+	log := newLogger(enc, s.Err, level)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("make a socket pair: %w", err)
+	}
+	client, err := seqpacket.New(os.NewFile(uintptr(fds[0]), "client"))
+	if err != nil {
+		return 0, errors.Join(err, unix.Close(fds[1]))
+	}
+	session, err := service.NewSession(os.NewFile(uintptr(fds[1]), "service"), service.Options{
+		Settings: set, Refusal: refusal, Own: true, Log: log,
+	})
+	if err != nil {
+		return 0, errors.Join(err, client.Close())
+	}
+	served := make(chan error, 1)
+	go func() { served <- session.Serve(ctx) }()
+	kind := rpc.CriuReqType_DUMP
+	if c.Name == "restore" {
+		kind = rpc.CriuReqType_RESTORE
+	}
+	resp, err := ask(client, &rpc.CriuReq{Type: kind.Enum(), Opts: c.Options})
+	err = errors.Join(err, client.Close())
+	why := <-served
+	switch {
+	case err != nil:
+		return 0, errors.Join(err, why)
+	case !resp.GetSuccess():
+		return 0, errors.Join(why) // The session knows the reason best.
+	}
+	return int(resp.GetRestore().GetPid()), nil
+}
+
+// ask sends a request that makes no notifications, and waits for the response.
+func ask(conn *seqpacket.Conn, req *rpc.CriuReq) (*rpc.CriuResp, error) {
+	data, err := proto.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Send(data, nil); err != nil {
+		return nil, err
+	}
+	packet, err := conn.Receive()
+	if err != nil {
+		return nil, err
+	}
+	packet.CloseFiles()
+	resp := &rpc.CriuResp{}
+	return resp, proto.Unmarshal(packet.Data, resp)
+}
