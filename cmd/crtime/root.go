@@ -77,6 +77,7 @@ func addCommands(root *cobra.Command, env *environment) {
 		{groupLook, newVerifyCommand(env)},
 		{groupLook, newCheckCommand(env)},
 		{groupOther, newExecCommand(env)},
+		{groupOther, newServiceCommand(env)},
 		{groupOther, newSwrkCommand(env)},
 		{groupOther, newVersionCommand(env)},
 	} {
