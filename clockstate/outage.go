@@ -85,6 +85,9 @@ func MeasureOutage(s *State, dest HostReading, link *LinkMeasurement) (Outage, e
 		out, err = linkOutage(s.Freeze, dest, *link)
 	default:
 		out, err = wallClockOutage(s.Freeze, dest)
+		if err == nil && s.FreezeSource == FreezeImported {
+			out.Note, out.Bounded, out.Error = importedNote, false, 0
+		}
 	}
 	if err != nil {
 		return Outage{}, fmt.Errorf("measure the outage: %w", err)
@@ -148,6 +151,11 @@ func wallClockOutage(src, dest HostReading) (Outage, error) {
 	out.Error, err = Add(src.WallClock.MaxError, dest.WallClock.MaxError)
 	return out, err
 }
+
+// importedNote says where the moment of a CRIU dump is taken from. CRIU writes the
+// image right after it has read the clocks, so the date of a file that was never
+// copied is right to a few milliseconds; whether it was nobody can tell.
+const importedNote = "that of the dump by the date of CRIU's image of the clocks: a copy that does not keep dates (cp without -p) makes the outage too short"
 
 // leapSeconds returns how much REALTIME was held back by leap seconds between
 // two readings. A kernel that nobody told its TAI offset has 0 there, and then

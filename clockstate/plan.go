@@ -71,6 +71,21 @@ func (p *Plan) Namespace(id uint64) (PlannedNamespace, error) {
 	return PlannedNamespace{}, fmt.Errorf("%w: the plan has nothing for time namespace %d", ErrInvalid, id)
 }
 
+// FrozenWall returns what REALTIME and TAI read at the freeze, for timers that run on
+// them. One that was not recorded counts as if no time had passed on it, so that its
+// timers are late rather than early, or TAI as being as far from REALTIME as it is
+// at the destination.
+func (p *Plan) FrozenWall() (realtime, tai Nanos) {
+	realtime, tai = p.State.Freeze.Realtime, p.State.Freeze.TAI
+	if !p.State.Recorded(Realtime) {
+		realtime = p.ResumeRealtime
+	}
+	if !p.State.Recorded(TAI) {
+		tai = satAdd(realtime, satSub(p.Dest.TAI, p.Dest.Realtime))
+	}
+	return realtime, tai
+}
+
 // Correction is a forward shift beyond what the policy asks for.
 type Correction struct {
 	// Clock is the one that needed it. Its offset moves other clocks along.

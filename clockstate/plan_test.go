@@ -274,7 +274,10 @@ func TestPlanWarnings(t *testing.T) {
 			in.state.FreezeSource = clockstate.FreezeImported
 			in.state.Freeze.Realtime = 0
 			in.o.Policy = clockstate.Freeze
-		}, "outage-unknown clocks-not-recorded", "CLOCK_REALTIME at the freeze"},
+		}, "outage-unknown clocks-not-recorded freeze-late", "CLOCK_REALTIME at the freeze"},
+		{"imported, dated", func(in *input) {
+			in.state.FreezeSource = clockstate.FreezeImported
+		}, "wallclock-unsynchronised clocks-not-recorded freeze-late", "does not keep dates"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := input{simpleTree(t, sourceHost()), youngHost(), clockstate.PlanOptions{}}

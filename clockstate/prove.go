@@ -2,7 +2,10 @@
 
 package clockstate
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Proof says which promise holds for which clock, by how much.
 type Proof struct {
@@ -19,7 +22,7 @@ type NamespaceProof struct {
 	// ID is the recorded namespace's inode number, as in [Namespace].
 	ID uint64 `json:"id"`
 	// Clocks has MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE and BOOTTIME, in
-	// this order. BOOTTIME_ALARM is as BOOTTIME.
+	// this order, but for one that was not recorded. BOOTTIME_ALARM is as BOOTTIME.
 	Clocks []ClockProof `json:"clocks"`
 	// Difference is BOOTTIME - MONOTONIC, which must not shrink.
 	Difference DifferenceProof `json:"boottime_minus_monotonic"`
@@ -77,6 +80,7 @@ func (p *Plan) Prove(at HostReading) Proof {
 	proof := Proof{Kept: true}
 	for i := range p.Namespaces {
 		np := p.Namespaces[i].prove(p.Resume, at.Readings, tolerance)
+		np.Clocks = slices.DeleteFunc(np.Clocks, func(c ClockProof) bool { return !p.State.Recorded(c.Clock) })
 		proof.Kept = proof.Kept && np.Kept
 		proof.Namespaces = append(proof.Namespaces, np)
 	}

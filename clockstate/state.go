@@ -34,7 +34,12 @@ const (
 	// FreezeWindow, and MONOTONIC jumps forward by that much.
 	FreezeConfirmed
 	// FreezeImported: taken from the time image of a CRIU dump, which holds
-	// MONOTONIC and BOOTTIME only.
+	// MONOTONIC and BOOTTIME of the tree's own namespace only, read some time
+	// after the freeze. The one namespace of the state has no offsets: the host's
+	// clocks are not known, and those of the namespace stand for them. COARSE is
+	// MONOTONIC, which it cannot have exceeded; RAW is 0, and not promised.
+	// REALTIME is the date of the image file, which bounds nothing. The boot and
+	// TAI are not known.
 	FreezeImported
 	// FreezeStopped: the engine stopped every thread itself, and the clocks were
 	// read right after the last one.
@@ -74,13 +79,16 @@ type CPUTime struct {
 	System Nanos `json:"system_ns"`
 }
 
+// PIDLimit is above the number of any process (the kernel's PID_MAX_LIMIT).
+const PIDLimit = 1 << 22
+
 // Process is one process of the tree as it was at the freeze.
 type Process struct {
 	// PID is the number that the process has for itself, in its innermost pid
 	// namespace.
 	PID int32 `json:"pid"`
 	// OuterPID is its number as the dumping crtime saw it. It is unique in a
-	// state.
+	// state. From [PIDLimit] on it is made up: nobody knows the number.
 	OuterPID int32 `json:"outer_pid"`
 	// ParentPID is its parent's OuterPID; the root's is outside the tree.
 	ParentPID int32 `json:"parent_pid"`
@@ -140,6 +148,21 @@ func (s *State) Root() (*Process, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: the clock image does not know the tree's root %d", ErrInvalid, s.RootPID)
+}
+
+// Recorded reports whether the state says what clock c read at the freeze, or the
+// most that it can have read. Nothing is promised for a clock that it does not know.
+func (s *State) Recorded(c Clock) bool {
+	switch c {
+	case MonotonicRaw, TAI:
+		return s.FreezeSource != FreezeImported
+	case Realtime:
+		return s.Freeze.Realtime != 0
+	case Monotonic, MonotonicCoarse, Boottime, BoottimeAlarm:
+		return true
+	default:
+		return false
+	}
 }
 
 // MeasuredLater returns how long after the freeze CRIU measured what was left of timers,

@@ -15,8 +15,7 @@ const (
 	WarnUnsynchronised = "wallclock-unsynchronised"
 	// WarnFreezeLate: the clocks were read later than the freeze.
 	WarnFreezeLate = "freeze-late"
-	// WarnNotRecorded: the image holds no RAW and COARSE, which are therefore
-	// not promised.
+	// WarnNotRecorded: the image holds no RAW, which is therefore not promised.
 	WarnNotRecorded = "clocks-not-recorded"
 	// WarnCoarseUnknown: the host's tick is unknown, and the worst is assumed.
 	WarnCoarseUnknown = "coarse-unknown"
@@ -64,7 +63,8 @@ func (p *Plan) warn() {
 		p.addWarning(WarnFreezeLate, "The clocks were read when the dump was complete, %s: CLOCK_MONOTONIC jumps forward by that much.",
 			windowText(p.State.FreezeWindow))
 	case FreezeImported:
-		p.addWarning(WarnNotRecorded, "The clocks come from a CRIU image, which holds neither CLOCK_MONOTONIC_RAW nor CLOCK_MONOTONIC_COARSE: these can go backward.")
+		p.addWarning(WarnNotRecorded, "The clocks come from an image of CRIU's, which does not hold CLOCK_MONOTONIC_RAW: that can go backward.")
+		p.addWarning(WarnFreezeLate, "CRIU read the clocks %s: CLOCK_MONOTONIC jumps forward by that much.", windowText(p.State.FreezeWindow))
 	}
 	if !p.OnTick {
 		p.addWarning(WarnCoarseUnknown, "This host's tick is not known: CLOCK_MONOTONIC_COARSE is taken to lag by up to %v.",

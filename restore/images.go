@@ -13,10 +13,11 @@ import (
 	"github.com/crtime/crtime/internal/image"
 )
 
-// ErrNoClocks says that images hold no record of crtime's of the clocks.
+// ErrNoClocks says that images hold no record of the clocks.
 var ErrNoClocks = errors.New("no recorded clocks")
 
-// Images are a dump that has been checked, with its clocks.
+// Images are a dump with its clocks: one of crtime's that has been checked (Open), or
+// one of a plain CRIU (OpenCRIU).
 type Images struct {
 	*image.Images
 

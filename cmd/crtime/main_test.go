@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/image"
+	"github.com/crtime/crtime/internal/testkit"
 )
 
 // update rewrites golden files and docs/cli.md: go test ./cmd/crtime -update.
@@ -23,7 +25,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the transcripts of testdata/script. In them crtime is this
-// test binary, and "mkimages DIR" writes the images of a tree of three.
+// test binary, "mkimages DIR" writes the images of a tree of three, and "mkplain DIR"
+// those of a plain CRIU, dumped at frozenAt.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -44,6 +47,14 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("usage: mkimages DIR")
 				}
 				ts.Check(writeImages(ts.MkAbs(args[0]), recordedState()))
+			},
+			"mkplain": func(ts *testscript.TestScript, _ bool, args []string) {
+				if len(args) != 1 {
+					ts.Fatalf("usage: mkplain DIR")
+				}
+				dir, date := ts.MkAbs(args[0]), time.Unix(0, int64(frozenAt))
+				ts.Check(testkit.PlainTree().Write(dir))
+				ts.Check(os.Chtimes(filepath.Join(dir, "timens-0.img"), date, date))
 			},
 		},
 	})

@@ -139,13 +139,26 @@ func planRows(p *clockstate.Plan, ns clockstate.PlannedNamespace) [][]string {
 	for _, c := range shiftedClocks() {
 		was, _ := ns.Recorded.Of(c)
 		is, _ := after.Of(c)
-		rows = append(rows, []string{c.String(), daysText(was), daysText(is), signed(is - was), signed(ns.Offsets.Of(c))})
+		before, moved := daysText(was), signed(is-was)
+		if !p.State.Recorded(c) {
+			before, moved = notRecorded, unknownMove
+		}
+		rows = append(rows, []string{c.String(), before, daysText(is), moved, signed(ns.Offsets.Of(c))})
+	}
+	moved := unknownMove
+	if p.State.Recorded(clockstate.Realtime) {
+		moved = signed(p.ResumeRealtime - p.State.Freeze.Realtime)
 	}
 	return append(rows, []string{
-		clockstate.Realtime.String(), wallText(p.State.Freeze.Realtime), wallText(p.ResumeRealtime),
-		signed(p.ResumeRealtime - p.State.Freeze.Realtime), "not shifted",
+		clockstate.Realtime.String(), wallText(p.State.Freeze.Realtime), wallText(p.ResumeRealtime), moved, "not shifted",
 	})
 }
+
+// What stands in a table for a clock whose reading at the dump nobody knows.
+const (
+	notRecorded = "not recorded"
+	unknownMove = "unknown"
+)
 
 // shiftedClocks are the clocks that a promise is made for, but for
 // CLOCK_BOOTTIME_ALARM, which always equals CLOCK_BOOTTIME.

@@ -31,7 +31,8 @@ func newRestoreCommand(env *environment) *cobra.Command {
 		Use:   "restore -D DIR",
 		Short: "Bring a process tree back with its clocks right",
 		Long: `Bring back the process tree that 'crtime dump' saved, in a new time namespace in
-which its clocks go on where --policy wants them.
+which its clocks go on where --policy wants them. What a plain CRIU has dumped can be
+brought back too; what is not known of its clocks is said.
 
 Every image is checked first. The tree resumes at an instant that was planned
 beforehand, not earlier; what its clocks read then is proven against what they

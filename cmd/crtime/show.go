@@ -89,7 +89,7 @@ type showResult struct {
 
 // newShowResult picks what showResult holds.
 func newShowResult(im *restore.Images, plan *clockstate.Plan, planErr error) showResult {
-	r := showResult{Images: im.Dir, Bytes: im.Manifest.Bytes(), State: im.State}
+	r := showResult{Images: im.Dir, Bytes: im.Bytes(), State: im.State}
 	if planErr != nil {
 		r.PlanErr = planErr.Error()
 		return r
@@ -103,9 +103,14 @@ func newShowResult(im *restore.Images, plan *clockstate.Plan, planErr error) sho
 func stateText(im *restore.Images) string {
 	s := im.State
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, dumped by crtime %s with engine %s\n", im.Dir, bytesText(im.Manifest.Bytes()), s.ToolVersion, s.Engine)
-	fmt.Fprintf(&b, "Host %s, Linux %s, boot %s\n", s.Host.Hostname, s.Host.KernelRelease, s.Host.BootID)
-	fmt.Fprintf(&b, "Frozen at %s (%s), wall clock %s\n", wallText(s.Freeze.Realtime), freezeText(s), wallClockText(s.Freeze.WallClock))
+	if s.FreezeSource == clockstate.FreezeImported {
+		fmt.Fprintf(&b, "%s: %s, dumped by CRIU alone: there are no checksums, and the host is not known\n", im.Dir, bytesText(im.Bytes()))
+		fmt.Fprintf(&b, "Frozen by %s (%s), by the date of its image\n", wallText(s.Freeze.Realtime), freezeText(s))
+	} else {
+		fmt.Fprintf(&b, "%s: %s, dumped by crtime %s with engine %s\n", im.Dir, bytesText(im.Bytes()), s.ToolVersion, s.Engine)
+		fmt.Fprintf(&b, "Host %s, Linux %s, boot %s\n", s.Host.Hostname, s.Host.KernelRelease, s.Host.BootID)
+		fmt.Fprintf(&b, "Frozen at %s (%s), wall clock %s\n", wallText(s.Freeze.Realtime), freezeText(s), wallClockText(s.Freeze.WallClock))
+	}
 	for _, ns := range s.Namespaces {
 		fmt.Fprintf(&b, "\nTime namespace %d, offsets: CLOCK_MONOTONIC %s, CLOCK_BOOTTIME %s\n",
 			ns.ID, signed(ns.Offsets.Monotonic), signed(ns.Offsets.Boottime))
@@ -125,11 +130,14 @@ func processRows(s *clockstate.State, id uint64) [][]string {
 		if p.Namespace != id {
 			continue
 		}
+		raw, coarse := difference(p.Readings.MonotonicRaw-p.Readings.Monotonic), difference(p.Readings.MonotonicCoarse-p.Readings.Monotonic)
+		cpu := roundTime(p.CPU.User + p.CPU.System)
+		if s.FreezeSource == clockstate.FreezeImported {
+			raw, coarse, cpu = notRecorded, "at most the same", notRecorded
+		}
 		rows = append(rows, []string{
 			pidText(p), commText(p.Comm), strconv.Itoa(int(p.Threads)),
-			daysText(p.Readings.Monotonic), difference(p.Readings.MonotonicRaw - p.Readings.Monotonic),
-			difference(p.Readings.MonotonicCoarse - p.Readings.Monotonic), daysText(p.Readings.Boottime),
-			roundTime(p.CPU.User + p.CPU.System),
+			daysText(p.Readings.Monotonic), raw, coarse, daysText(p.Readings.Boottime), cpu,
 		})
 	}
 	return rows
@@ -149,6 +157,9 @@ func pidText(p clockstate.Process) string {
 	if p.PID == p.OuterPID {
 		return strconv.Itoa(int(p.PID))
 	}
+	if p.OuterPID >= clockstate.PIDLimit {
+		return fmt.Sprintf("%d inside", p.PID)
+	}
 	return fmt.Sprintf("%d (%d inside)", p.OuterPID, p.PID)
 }
 
@@ -163,7 +174,10 @@ func freezeText(s *clockstate.State) string {
 	case clockstate.FreezeConfirmed:
 		return "read when the dump was complete: later than the freeze"
 	case clockstate.FreezeImported:
-		return "as CRIU recorded it"
+		if s.FreezeWindow > 0 {
+			return "as CRIU recorded it, up to " + roundTime(s.FreezeWindow) + " after the freeze"
+		}
+		return "as CRIU recorded it, some time after the freeze"
 	default:
 		return s.FreezeSource.String()
 	}

@@ -89,7 +89,7 @@ func (d *dumper) do(ctx context.Context, something func(engine.Dumper) error) (e
 }
 
 // Restorer picks the engine for images, which have been checked
-// against their manifest.
+// against their manifest if they have one.
 func (c Choice) Restorer(ctx context.Context, im *image.Images, o engine.Options) (engine.Restorer, error) {
 	switch c.Engine {
 	case native.Name:

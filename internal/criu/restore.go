@@ -54,7 +54,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 
 	run := &restoring{
 		engine: e, request: req, hooks: hooks,
-		estimates: loadEstimates(), bytes: req.Images.Manifest.Bytes(), root: req.RootPID,
+		estimates: loadEstimates(), bytes: req.Images.Bytes(), root: req.RootPID,
 	}
 	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error { return e.setTimers(v, req, plan) })
 	if err != nil {

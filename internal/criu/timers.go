@@ -47,8 +47,9 @@ func newTreeClocks(s *clockstate.State, plan *clockstate.Plan, later clockstate.
 			unix.CLOCK_MONOTONIC: r.Monotonic + o.Monotonic, unix.CLOCK_BOOTTIME: r.Boottime + o.Boottime, unix.CLOCK_REALTIME: realtime,
 		}
 	}
+	realtime, _ := plan.FrozenWall()
 	t := &treeClocks{
-		frozen:   clocks(root.Readings, clockstate.Offsets{}, s.Freeze.Realtime),
+		frozen:   clocks(root.Readings, clockstate.Offsets{}, realtime),
 		fixed:    clocks(plan.Dest.Readings, planned.Offsets, plan.Dest.Realtime),
 		released: clocks(plan.Resume, planned.Offsets, plan.ResumeRealtime),
 	}

@@ -113,7 +113,9 @@ type Dumper interface {
 type RestoreRequest struct {
 	Options
 
-	Images *image.Images     // Checked images. The directory is never changed.
+	// Images are checked, but for those of a plain CRIU, which have no manifest. The
+	// directory is never changed.
+	Images *image.Images
 	State  *clockstate.State // The clocks that were recorded with them.
 	// Namespaces are the tree's new time namespaces, by the IDs of those that they
 	// stand for in State. Those in State.Unshared are missing: the process that had

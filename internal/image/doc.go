@@ -8,4 +8,7 @@
 // FileManifest) with sizes and checksums, and Open checks all of it before a
 // restore may look at any of it. Images hold the memory of processes, keys
 // included: directories are 0700, files 0600.
+//
+// OpenForeign is for directories that crtime has not written and that have no
+// manifest.
 package image

@@ -21,10 +21,21 @@ var (
 	ErrMissing = errors.New("image missing")
 )
 
-// Images is a directory whose files have been checked against its manifest.
+// Images is a directory whose files have been checked against its manifest, or one
+// of CRIU's own, which has none (OpenForeign).
 type Images struct {
-	Dir      string // Absolute.
-	Manifest Manifest
+	Dir      string   // Absolute.
+	Manifest Manifest // nil: there is none.
+
+	size int64 // Of all images, where there is no manifest.
+}
+
+// Bytes is the size of all images together.
+func (im *Images) Bytes() int64 {
+	if im.Manifest == nil {
+		return im.size
+	}
+	return im.Manifest.Bytes()
 }
 
 // Open checks every file of an image directory: none missing, none of another
@@ -110,5 +121,5 @@ func (im *Images) strangers() error {
 // listed reports whether a file belongs into the manifest: an image, that is,
 // but neither a log nor the statistics that CRIU writes after everything else.
 func listed(name string) bool {
-	return strings.HasSuffix(name, ".img")
+	return strings.HasSuffix(name, suffix)
 }

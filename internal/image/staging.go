@@ -110,9 +110,13 @@ func lockDirectory(path string) (*os.File, error) {
 	return dir, nil
 }
 
+// stagingMark is between a directory's name and what makes that of its staging
+// directory unique.
+const stagingMark = ".partial-"
+
 // stagingPattern is the name of final's staging directories, as MkdirTemp takes it.
 func stagingPattern(final string) string {
-	return "." + filepath.Base(final) + ".partial-*"
+	return "." + filepath.Base(final) + stagingMark + "*"
 }
 
 // isStaging reports whether a name is that of one of final's staging directories.

@@ -74,6 +74,7 @@ func newTimelineShifts(s *clockstate.State, plan *clockstate.Plan, own clockstat
 		unix.CLOCK_REALTIME:  int64(plan.ResumeRealtime),
 		unix.CLOCK_TAI:       int64(plan.ResumeRealtime + plan.Dest.TAI - plan.Dest.Realtime),
 	}
+	realtime, tai := plan.FrozenWall()
 	shifts := timelineShifts{}
 	for _, p := range s.Processes {
 		if shifts[p.Namespace] != nil {
@@ -90,8 +91,8 @@ func newTimelineShifts(s *clockstate.State, plan *clockstate.Plan, own clockstat
 			frozen: instant{
 				unix.CLOCK_MONOTONIC: int64(p.Readings.Monotonic + later),
 				unix.CLOCK_BOOTTIME:  int64(p.Readings.Boottime + later),
-				unix.CLOCK_REALTIME:  int64(s.Freeze.Realtime + later),
-				unix.CLOCK_TAI:       int64(s.Freeze.TAI + later),
+				unix.CLOCK_REALTIME:  int64(realtime + later),
+				unix.CLOCK_TAI:       int64(tai + later),
 			},
 			ahead:    instant{unix.CLOCK_MONOTONIC: -int64(ahead.Monotonic), unix.CLOCK_BOOTTIME: -int64(ahead.Boottime)},
 			released: released,

@@ -32,7 +32,7 @@ func (src *source) shift(offsets clockstate.Offsets) (*timelineShift, error) {
 		Freeze:    clockstate.HostReading{Realtime: 1e18, TAI: 1e18 + 37e9},
 		Processes: []clockstate.Process{{PID: 7, OuterPID: 7, Namespace: 1, Readings: src.frozen}},
 	}
-	plan := &clockstate.Plan{Namespaces: []clockstate.PlannedNamespace{{ID: 1, Offsets: offsets}}}
+	plan := &clockstate.Plan{State: s, Namespaces: []clockstate.PlannedNamespace{{ID: 1, Offsets: offsets}}}
 	shifts, err := newTimelineShifts(s, plan, clockstate.Offsets{}, &src.set)
 	return shifts[1], err
 }
@@ -112,7 +112,7 @@ func TestDueOfCRIU(t *testing.T) {
 
 func TestNoRoot(t *testing.T) {
 	s := &clockstate.State{RootPID: 3, Processes: []clockstate.Process{{OuterPID: 4}}}
-	plan := &clockstate.Plan{Namespaces: []clockstate.PlannedNamespace{{}}}
+	plan := &clockstate.Plan{State: s, Namespaces: []clockstate.PlannedNamespace{{}}}
 	if _, err := newTimelineShifts(s, plan, clockstate.Offsets{}, &criuimg.Set{}); err == nil {
 		t.Error("a state without its root was accepted")
 	}

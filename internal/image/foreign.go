@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// inventory is what CRIU writes last, so that a dump which failed has none.
+	inventory = "inventory.img"
+	// ownPrefix begins the names of what crtime alone writes.
+	ownPrefix = "crtime-"
+	// suffix ends the names of images.
+	suffix = ".img"
+)
+
+// OpenForeign opens the images that a plain CRIU has dumped. They have no manifest:
+// whether they are what was written cannot be known, and only their readers will
+// find what is damaged.
+//
+// A directory in which there is anything of crtime's is not one: it is a dump of
+// crtime's that is incomplete, for Open to explain. That and a directory without an
+// inventory are ErrNoImages.
+func OpenForeign(dir string) (*Images, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("image directory %s: %w", dir, err)
+	}
+	entries, err := os.ReadDir(abs)
+	if err != nil {
+		return nil, fmt.Errorf("image directory: %w", err)
+	}
+	if stagingName(filepath.Base(abs)) {
+		return nil, fmt.Errorf("%s: %w: it is what an interrupted dump of crtime's has left", abs, ErrNoImages)
+	}
+	if _, err := os.Lstat(filepath.Join(abs, inventory)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has no %s: %w; CRIU did not finish a dump there", abs, inventory, ErrNoImages)
+	}
+	im := &Images{Dir: abs}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ownPrefix) || stagingName(e.Name()) {
+			return nil, fmt.Errorf("%s: %w: there is %s, but not all of a dump of crtime's", abs, ErrNoImages, e.Name())
+		}
+		if !listed(e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil, fmt.Errorf("image: %w", err)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s: %w: it is not a regular file", filepath.Join(abs, e.Name()), ErrAltered)
+		}
+		im.size += info.Size()
+	}
+	return im, nil
+}
+
+// stagingName reports whether a name is that of a staging directory of any dump.
+func stagingName(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.Contains(name, stagingMark)
+}
