@@ -13,6 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// unfinished stands in an adopted directory until the dump there is complete: what is
+// left of an interrupted one is not to be taken for a dump of CRIU's (OpenForeign).
+const unfinished = ownPrefix + "unfinished"
+
 // Adopt takes over a directory that somebody else has made and opened, as clients
 // of CRIU do, to write images into it where it is. What is in it already stays:
 // container runtimes keep files of their own there. Images of the same names are
@@ -29,8 +33,12 @@ func Adopt(dir *os.File) (*Staging, error) {
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(own)
 	s := &Staging{final: path, path: path, existed: true, dir: os.NewFile(uintptr(own), path), before: map[string]bool{}}
-	if err := s.lookBefore(); err != nil {
-		return nil, errors.Join(fmt.Errorf("image directory %s: %w", dir.Name(), err), s.dir.Close())
+	err = writeFile(own, unfinished, nil)
+	if err == nil {
+		err = s.lookBefore()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("image directory %s: %w", dir.Name(), err), removeIfThere(filepath.Join(path, unfinished)), s.dir.Close())
 	}
 	return s, nil
 }
@@ -56,14 +64,15 @@ func (s *Staging) adopted() bool { return s.before != nil }
 // disown removes what has been added to an adopted directory: the images and what
 // belongs to them, but not an engine's log, which tells why there are none.
 func (s *Staging) disown() error {
-	errs := []error{removeIfThere(filepath.Join(s.path, FileManifest))}
 	entries, err := os.ReadDir(s.path)
-	errs = append(errs, err)
+	errs := []error{removeIfThere(filepath.Join(s.path, FileManifest)), err}
 	for _, e := range entries {
 		if listed(e.Name()) && !s.before[e.Name()] {
 			errs = append(errs, removeIfThere(filepath.Join(s.path, e.Name())))
 		}
 	}
+	// Last: until then what is left is not whole.
+	errs = append(errs, removeIfThere(filepath.Join(s.path, unfinished)))
 	return errors.Join(append(errs, s.dir.Close())...)
 }
 

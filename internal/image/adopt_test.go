@@ -35,7 +35,7 @@ func adopt(t *testing.T, dir *os.File) *Staging {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"new.img", "both.img"} {
+	for _, name := range []string{"new.img", "both.img", inventory} {
 		if err := s.WriteFile(name, []byte("second")); err != nil {
 			t.Fatal(err)
 		}
@@ -52,6 +52,9 @@ func TestAdopt(t *testing.T) {
 	if _, err := Open(path); !errors.Is(err, ErrNoImages) {
 		t.Errorf("a dump that goes on can be opened: %v", err)
 	}
+	if _, err := OpenForeign(path); !errors.Is(err, ErrNoImages) {
+		t.Errorf("a dump that goes on is taken for CRIU's: %v", err)
+	}
 	if _, err := s.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +64,7 @@ func TestAdopt(t *testing.T) {
 	if _, err := Open(path); err != nil {
 		t.Error(err)
 	}
-	noLeftovers(t, path, "both.img", FileManifest, "descriptors.json", "dump.log", "new.img", "old.img")
+	noLeftovers(t, path, "both.img", FileManifest, "descriptors.json", "dump.log", inventory, "new.img", "old.img")
 	info, err := os.Stat(filepath.Join(path, "descriptors.json"))
 	if err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("the client's own file: %v, %v; want mode 0644", info, err)

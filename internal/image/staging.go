@@ -313,7 +313,7 @@ func inMemory(dir *os.File) bool {
 // publish gives the directory its final name.
 func (s *Staging) publish() error {
 	if s.adopted() {
-		return nil // It has its name.
+		return removeIfThere(filepath.Join(s.path, unfinished)) // It has its name.
 	}
 	if s.inside {
 		return s.moveUp()
