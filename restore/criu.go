@@ -10,6 +10,20 @@ import (
 	"github.com/crtime/crtime/internal/imported"
 )
 
+// OpenAny is Open, and OpenCRIU where there is nothing of crtime's and CRIU has
+// completed a dump. If neither is there the error is Open's.
+func OpenAny(dir string) (*Images, error) {
+	images, err := Open(dir)
+	if !errors.Is(err, image.ErrNoImages) {
+		return images, err
+	}
+	plain, plainErr := OpenCRIU(dir)
+	if errors.Is(plainErr, image.ErrNoImages) {
+		return nil, err
+	}
+	return plain, plainErr
+}
+
 // OpenCRIU opens a directory that a plain CRIU has dumped, without anything of
 // crtime's in it, and takes the clocks from CRIU's own record of them.
 //

@@ -59,6 +59,26 @@ func TestOpenCRIU(t *testing.T) {
 	}
 }
 
+// TestOpenAny says what is missing in the words of Open where there is no dump at all.
+func TestOpenAny(t *testing.T) {
+	empty := t.TempDir()
+	_, err := OpenAny(empty)
+	if _, want := Open(empty); err == nil || err.Error() != want.Error() {
+		t.Errorf("an empty directory: %v, want %v", err, want)
+	}
+	plain := filepath.Join(t.TempDir(), "images")
+	if err := testkit.PlainTree().Write(plain); err != nil {
+		t.Fatal(err)
+	}
+	if im, err := OpenAny(plain); err != nil || im.Manifest != nil {
+		t.Errorf("images of CRIU's: %+v, %v", im, err)
+	}
+	remove(t, plain, "timens-0.img")
+	if _, err := OpenAny(plain); !errors.Is(err, ErrNoClocks) {
+		t.Errorf("without clocks: %v", err)
+	}
+}
+
 func remove(t *testing.T, dir, name string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(dir, name)); err != nil {

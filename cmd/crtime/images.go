@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/restore"
 )
 
@@ -21,13 +20,5 @@ func openImages(dir string) (*restore.Images, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", dir, errNoDirectory)
 	}
-	images, err := restore.Open(dir)
-	if !errors.Is(err, image.ErrNoImages) {
-		return images, err
-	}
-	plain, plainErr := restore.OpenCRIU(dir)
-	if errors.Is(plainErr, image.ErrNoImages) {
-		return nil, err
-	}
-	return plain, plainErr
+	return restore.OpenAny(dir)
 }

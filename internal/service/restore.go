@@ -20,7 +20,7 @@ func (s *Session) restore(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuRes
 		return nil, err
 	}
 	defer job.end()
-	images, err := restore.Open(path(job.places.images))
+	images, err := restore.OpenAny(path(job.places.images))
 	if err != nil {
 		return nil, job.failed(err)
 	}
@@ -37,6 +37,9 @@ func (s *Session) restore(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuRes
 	})
 	if err != nil {
 		return nil, job.failed(err)
+	}
+	for _, w := range report.Plan.Warnings {
+		job.log.Warn(w.Text)
 	}
 	logProof(job.log, report)
 	resp := success()
