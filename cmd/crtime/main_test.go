@@ -25,8 +25,9 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the transcripts of testdata/script. In them crtime is this
-// test binary, "mkimages DIR" writes the images of a tree of three, and "mkplain DIR"
-// those of a plain CRIU, dumped at frozenAt.
+// test binary, "mkimages DIR" writes the images of a tree of three, or with "one"
+// behind it those of its root alone, and "mkplain DIR" those of a plain CRIU, dumped at
+// frozenAt.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -43,10 +44,14 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mkimages": func(ts *testscript.TestScript, _ bool, args []string) {
-				if len(args) != 1 {
-					ts.Fatalf("usage: mkimages DIR")
+				state := recordedState()
+				switch {
+				case len(args) == 2 && args[1] == "one":
+					state.Processes, state.Namespaces = state.Processes[:1], state.Namespaces[:1]
+				case len(args) != 1:
+					ts.Fatalf("usage: mkimages DIR [one]")
 				}
-				ts.Check(writeImages(ts.MkAbs(args[0]), recordedState()))
+				ts.Check(writeImages(ts.MkAbs(args[0]), state))
 			},
 			"mkplain": func(ts *testscript.TestScript, _ bool, args []string) {
 				if len(args) != 1 {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -15,7 +16,9 @@ import (
 // planOptions are the flags of plan.
 type planOptions struct {
 	restore.PlanOptions
-	dir string
+	dir     string
+	oci     bool
+	unshare bool
 }
 
 // newPlanCommand makes `crtime plan`.
@@ -26,25 +29,44 @@ func newPlanCommand(env *environment) *cobra.Command {
 		Short: "Show what a restore would do to the clocks, here and now",
 		Long: `Work out what a restore of the images in DIR would do to the clocks if the tree
 resumed on this machine at this moment. Nothing is created. The images are
-checked first.`,
+checked first.
+
+With --oci or --unshare the plan is printed for somebody else who makes the time
+namespace, for a program that keeps its state itself and is to have the clocks of
+before. Both give one namespace, that of the tree's root, and refuse a tree that has
+several. No clock goes backward, however much later the program starts; one that was
+to stand still has then moved on by as much. unshare takes whole seconds: the clocks
+are moved forward to them, by up to two seconds, and crtime says by how much.`,
 		Example: `  # As if the machine had been suspended.
   crtime plan images
 
   # Under another policy.
-  crtime plan images --policy elapsed`,
+  crtime plan images --policy elapsed
+
+  # Give a container these clocks (runc 1.2, crun 1.8.4 or later).
+  crtime plan images --oci >time.json
+  jq --slurpfile t time.json '.linux.namespaces += $t[0].linux.namespaces
+    | .linux.timeOffsets = $t[0].linux.timeOffsets' config.json >new.json
+
+  # Start a program with these clocks, without crtime.
+  $(crtime plan images --unshare) ./server`,
 		Args:              exactArgs("the image directory"),
 		ValidArgsFunction: completeDir,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			o.dir = args[0]
-			return runPlan(env, o)
+			return runPlan(cmd.Context(), env, o)
 		},
 	}
 	policyFlag(cmd, &o.Policy)
+	f := cmd.Flags()
+	f.BoolVar(&o.oci, "oci", false, "print what a container's config.json needs (linux.timeOffsets of the OCI runtime specification)")
+	f.BoolVar(&o.unshare, "unshare", false, "print the command line of unshare (util-linux 2.36 or later) that starts a program so")
+	cmd.MarkFlagsMutuallyExclusive("oci", "unshare")
 	return cmd
 }
 
 // runPlan plans and prints.
-func runPlan(env *environment, o *planOptions) error {
+func runPlan(ctx context.Context, env *environment, o *planOptions) error {
 	images, err := openImages(o.dir)
 	if err != nil {
 		return err
@@ -52,6 +74,12 @@ func runPlan(env *environment, o *planOptions) error {
 	plan, err := restore.Plan(images, o.PlanOptions)
 	if err != nil {
 		return fmt.Errorf("plan a restore of %s: %w", o.dir, err)
+	}
+	switch {
+	case o.oci:
+		return printOCI(ctx, env, plan)
+	case o.unshare:
+		return printUnshare(ctx, env, plan)
 	}
 	return env.result(newPlanResult(images.Dir, plan), func() string { return planText(plan) })
 }
