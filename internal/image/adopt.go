@@ -19,9 +19,9 @@ const unfinished = ownPrefix + "unfinished"
 
 // Adopt takes over a directory that somebody else has made and opened, as clients
 // of CRIU do, to write images into it where it is. What is in it already stays:
-// container runtimes keep files of their own there. Images of the same names are
-// written over, as CRIU does, and an earlier dump's manifest goes at once, so that
-// nobody takes a mixture for complete.
+// container runtimes keep files of their own there. Images of an earlier dump are
+// written over, as CRIU does, or removed when this one is complete; the manifest of that
+// one goes at once, so that nobody takes a mixture for complete.
 //
 // dir stays the caller's.
 func Adopt(dir *os.File) (*Staging, error) {
@@ -32,7 +32,7 @@ func Adopt(dir *os.File) (*Staging, error) {
 		return nil, fmt.Errorf("image directory %s: %w", dir.Name(), err)
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(own)
-	s := &Staging{final: path, path: path, existed: true, dir: os.NewFile(uintptr(own), path), before: map[string]bool{}}
+	s := &Staging{final: path, path: path, existed: true, dir: os.NewFile(uintptr(own), path), before: map[string]unix.Timespec{}}
 	err = writeFile(own, unfinished, nil)
 	if err == nil {
 		err = s.lookBefore()
@@ -53,9 +53,29 @@ func (s *Staging) lookBefore() error {
 		return err
 	}
 	for _, e := range entries {
-		s.before[e.Name()] = true
+		st, err := lstat(filepath.Join(s.path, e.Name()))
+		if err != nil {
+			return err
+		}
+		s.before[e.Name()] = st.Ctim
 	}
 	return nil
+}
+
+// dropEarlier removes what an earlier dump has left and this one has not written over: a
+// restore would read it with the rest.
+func (s *Staging) dropEarlier() error {
+	var errs []error
+	for name, changed := range s.before {
+		if !listed(name) {
+			continue
+		}
+		path := filepath.Join(s.path, name)
+		if st, err := lstat(path); err == nil && st.Ctim == changed {
+			errs = append(errs, removeIfThere(path))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // adopted reports whether the directory is somebody else's.
@@ -67,7 +87,7 @@ func (s *Staging) disown() error {
 	entries, err := os.ReadDir(s.path)
 	errs := []error{removeIfThere(filepath.Join(s.path, FileManifest)), err}
 	for _, e := range entries {
-		if listed(e.Name()) && !s.before[e.Name()] {
+		if _, earlier := s.before[e.Name()]; listed(e.Name()) && !earlier {
 			errs = append(errs, removeIfThere(filepath.Join(s.path, e.Name())))
 		}
 	}

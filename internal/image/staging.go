@@ -27,11 +27,11 @@ type Staging struct {
 	final   string // Absolute path of the directory to be.
 	path    string // Where the files are until Commit.
 	dir     *os.File
-	existed bool               // final was there before, empty.
-	inside  bool               // path lies in final, which cannot be replaced.
-	moved   bool               // Commit has put something into final, or final there.
-	vouched map[string]vouched // By name.
-	before  map[string]bool    // What an adopted directory held; nil for all others.
+	existed bool                     // final was there before, empty.
+	inside  bool                     // path lies in final, which cannot be replaced.
+	moved   bool                     // Commit has put something into final, or final there.
+	vouched map[string]vouched       // By name.
+	before  map[string]unix.Timespec // What an adopted directory held, and when it was last changed; nil for all others.
 }
 
 // Stage makes a directory to write images into, which Commit will turn into
@@ -243,6 +243,9 @@ func (s *Staging) Vouch(name string, size int64, blocks []uint32) {
 // its final name. It returns the manifest. After an error the directory is
 // still to be discarded.
 func (s *Staging) Commit() (Manifest, error) {
+	if err := s.dropEarlier(); err != nil {
+		return nil, fmt.Errorf("remove an earlier dump: %w", err)
+	}
 	entries, err := os.ReadDir(s.path)
 	if err != nil {
 		return nil, fmt.Errorf("list the images: %w", err)

@@ -167,6 +167,11 @@ func refuse(conn *os.File, why error) {
 		return
 	}
 	defer s.conn.Close()
+	// What is not read when a socket is closed resets the connection, and the client
+	// would not see the answer.
+	if packet, err := s.within(s.Patience, s.conn.Receive); err == nil {
+		packet.CloseFiles()
+	}
 	_ = s.respond(rpc.CriuReqType_EMPTY, failure(why)) // Nobody else wants to know.
 }
 

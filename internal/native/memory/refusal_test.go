@@ -116,7 +116,7 @@ func TestWriteFails(t *testing.T) {
 	}
 	t.Cleanup(func() { unix.Unmount(small, 0) })
 	taken := t.TempDir()
-	if err := os.WriteFile(filepath.Join(taken, "pages-1.img"), nil, 0o600); err != nil {
+	if err := os.Symlink("elsewhere", filepath.Join(taken, "pages-1.img")); err != nil {
 		t.Fatal(err)
 	}
 	cancelled, cancel := context.WithCancelCause(t.Context())
@@ -130,7 +130,7 @@ func TestWriteFails(t *testing.T) {
 		want error
 	}{
 		{"no room", t.Context, small, false, unix.ENOSPC},
-		{"a file in the way", t.Context, taken, false, unix.EEXIST},
+		{"a link in the way", t.Context, taken, false, unix.ELOOP},
 		{"cancelled", func() context.Context { return cancelled }, t.TempDir(), false, reason},
 		{"killed meanwhile", t.Context, t.TempDir(), true, proc.ErrGone},
 	} {

@@ -150,7 +150,7 @@ func (p *Plan) hand(ctx context.Context, dir *os.File, jobs chan<- job) error {
 
 // open makes the file, and opens what it will be copied from.
 func (o *output) open(dir *os.File) error {
-	fd, err := unix.Openat(int(dir.Fd()), o.name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(int(dir.Fd()), o.name, unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("make %s in %s: %w", o.name, dir.Name(), err)
 	}
