@@ -64,7 +64,7 @@ func TestAdopt(t *testing.T) {
 	if _, err := Open(path); err != nil {
 		t.Error(err)
 	}
-	noLeftovers(t, path, "both.img", FileManifest, "descriptors.json", "dump.log", inventory, "new.img", "old.img")
+	noLeftovers(t, path, "both.img", FileManifest, "descriptors.json", "dump.log", inventory, "new.img")
 	info, err := os.Stat(filepath.Join(path, "descriptors.json"))
 	if err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("the client's own file: %v, %v; want mode 0644", info, err)
