@@ -23,9 +23,16 @@ type estimates struct {
 	samples []sample // Oldest first.
 }
 
+// load is what a restore takes long for.
+type load struct {
+	Bytes  int64 `json:"bytes"`            // Size of all images.
+	Mounts bool  `json:"mounts,omitempty"` // The tree has mounts of its own: a container.
+}
+
 // sample is one restore.
 type sample struct {
-	Bytes int64         `json:"bytes"`    // Size of all images.
+	load
+
 	Build time.Duration `json:"build_ns"` // From fixing the clocks to a complete tree.
 	Tail  time.Duration `json:"tail_ns"`  // From leaving the first gate to reaching the second.
 }
@@ -39,10 +46,12 @@ const (
 )
 
 // The assumption for a machine that has restored nothing yet. Observed with
-// CRIU 4.2 on Linux 6.18: 60 ms for the smallest tree, 0.7 s for 1 GiB.
+// CRIU 4.2 on Linux 6.18: 60 ms for the smallest tree, 0.7 s for 1 GiB, and from 250 ms
+// on for a container of runc's.
 const (
 	assumedBase = 80 * time.Millisecond
-	assumedRate = 1 << 30 // Bytes a second.
+	assumedMore = 200 * time.Millisecond // For mounts.
+	assumedRate = 1 << 30                // Bytes a second.
 	assumedTail = 2 * time.Millisecond
 )
 
@@ -64,26 +73,30 @@ func loadEstimates() *estimates {
 }
 
 // assumed is the estimate without any experience.
-func assumed(bytes int64) time.Duration {
-	return assumedBase + time.Duration(float64(bytes)/assumedRate*float64(time.Second))
+func assumed(l load) time.Duration {
+	base := assumedBase
+	if l.Mounts {
+		base += assumedMore
+	}
+	return base + time.Duration(float64(l.Bytes)/assumedRate*float64(time.Second))
 }
 
-// build predicts how long a tree of so many bytes takes, with enough added that
-// most restores are ready in time.
-func (e *estimates) build(bytes int64) time.Duration {
+// build predicts how long a restore takes, with enough added that most are ready in
+// time.
+func (e *estimates) build(l load) time.Duration {
 	const margin = 2 * time.Millisecond
-	slow, seen := e.slow(bytes, func(s sample) float64 { return float64(s.Build) / float64(assumed(s.Bytes)) })
+	slow, seen := e.slow(l, func(s sample) float64 { return float64(s.Build) / float64(assumed(s.load)) })
 	if seen == 0 {
 		slow = 1
 	}
-	guess := time.Duration(slow * float64(assumed(bytes)))
+	guess := time.Duration(slow * float64(assumed(l)))
 	// The less has been seen, the less it says.
 	return guess + guess/time.Duration(4*(seen+1)) + margin
 }
 
 // tail predicts the time between the two gates, likewise.
-func (e *estimates) tail(bytes int64) time.Duration {
-	slow, seen := e.slow(bytes, func(s sample) float64 { return float64(s.Tail) })
+func (e *estimates) tail(l load) time.Duration {
+	slow, seen := e.slow(l, func(s sample) float64 { return float64(s.Tail) })
 	if seen == 0 {
 		return assumedTail
 	}
@@ -91,12 +104,12 @@ func (e *estimates) tail(bytes int64) time.Duration {
 	return min(time.Duration(slow)+margin, longestTail)
 }
 
-// slow returns a value that nine in ten of the last restores of about that size
+// slow returns a value that nine in ten of the last restores of about that load
 // did not exceed, and how many there were.
-func (e *estimates) slow(bytes int64, value func(sample) float64) (slowest float64, seen int) {
+func (e *estimates) slow(l load, value func(sample) float64) (slowest float64, seen int) {
 	var values []float64
 	for _, s := range slices.Backward(e.samples) {
-		if alike(s.Bytes, bytes) && len(values) < consult {
+		if alike(s.load, l) && len(values) < consult {
 			values = append(values, value(s))
 		}
 	}
@@ -107,11 +120,11 @@ func (e *estimates) slow(bytes int64, value func(sample) float64) (slowest float
 	return values[min(len(values)-1, len(values)*9/10)], len(values)
 }
 
-// alike reports whether restores of so many bytes take about as long: within a
-// factor of two, beside what every restore costs.
-func alike(a, b int64) bool {
+// alike reports whether restores take about as long: within a factor of two, beside
+// what every restore costs.
+func alike(a, b load) bool {
 	x, y := assumed(a), assumed(b)
-	return x <= 2*y && y <= 2*x
+	return a.Mounts == b.Mounts && x <= 2*y && y <= 2*x
 }
 
 // add keeps one more sample. Two restores that end at once may lose one.

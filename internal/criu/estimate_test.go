@@ -14,7 +14,7 @@ import (
 func TestEstimateWithoutExperience(t *testing.T) {
 	t.Setenv(EnvState, t.TempDir())
 	e := loadEstimates()
-	if small, large := e.build(0), e.build(1<<30); small <= 0 || large < small+time.Second {
+	if small, large := e.build(load{}), e.build(load{Bytes: 1 << 30}); small <= 0 || large < small+time.Second {
 		t.Errorf("small %v, 1 GiB %v", small, large)
 	}
 }
@@ -23,7 +23,7 @@ func TestEstimateLearns(t *testing.T) {
 	t.Setenv(EnvState, t.TempDir())
 	const took = 37 * time.Millisecond
 	for range keep + 5 {
-		if err := loadEstimates().add(sample{Bytes: 300_000, Build: took}); err != nil {
+		if err := loadEstimates().add(sample{load: load{Bytes: 300_000}, Build: took}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -31,10 +31,13 @@ func TestEstimateLearns(t *testing.T) {
 	if len(e.samples) != keep {
 		t.Errorf("%d samples kept, want %d", len(e.samples), keep)
 	}
-	if got := e.build(350_000); got < took || got > took+10*time.Millisecond {
+	if got := e.build(load{Bytes: 350_000}); got < took || got > took+10*time.Millisecond {
 		t.Errorf("a restore that always takes %v is expected to take %v", took, got)
 	}
-	if got, want := e.build(1<<30), assumed(1<<30); got < want {
+	if got, want := e.build(load{Bytes: 350_000, Mounts: true}), assumed(load{Mounts: true}); got < want {
+		t.Errorf("a container, never seen, is expected to take %v, less than the assumption %v", got, want)
+	}
+	if got, want := e.build(load{Bytes: 1 << 30}), assumed(load{Bytes: 1 << 30}); got < want {
 		t.Errorf("1 GiB, never seen, is expected to take %v, less than the assumption %v", got, want)
 	}
 }
@@ -62,11 +65,11 @@ func TestEstimateCoversMostRestores(t *testing.T) {
 		e := &estimates{}
 		times := rapid.SliceOfN(rapid.Int64Range(int64(time.Millisecond), int64(10*time.Second)), 1, consult).Draw(t, "times")
 		for _, d := range times {
-			e.samples = append(e.samples, sample{Bytes: 1000, Build: time.Duration(d)})
+			e.samples = append(e.samples, sample{load: load{Bytes: 1000}, Build: time.Duration(d)})
 		}
 		late := 0
 		for _, d := range times {
-			if time.Duration(d) > e.build(1000) {
+			if time.Duration(d) > e.build(load{Bytes: 1000}) {
 				late++
 			}
 		}

@@ -54,9 +54,19 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 
 	run := &restoring{
 		engine: e, request: req, hooks: hooks,
-		estimates: loadEstimates(), bytes: req.Images.Bytes(), root: req.RootPID,
+		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Mounts: ownMounts(req.Images.Dir)}, root: req.RootPID,
 	}
-	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error { return e.setTimers(v, req, plan) })
+	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error {
+		if err := e.setTimers(v, req, plan); err != nil || !run.load.Mounts {
+			return err
+		}
+		dir, err := v.overlaid(req.Images.Dir)
+		if err == nil {
+			opts.ImagesDirFd = proto.Int32(int32(dir.Fd()))
+			context.AfterFunc(ctx, func() {})
+		}
+		return err
+	})
 	if err != nil {
 		return engine.Restored{}, err
 	}
@@ -90,7 +100,7 @@ type restoring struct {
 	request   engine.RestoreRequest
 	hooks     engine.RestoreHooks
 	estimates *estimates
-	bytes     int64
+	load      load
 
 	// When the clocks were fixed, the tree was complete, the first gate was left
 	// and the second was reached.
@@ -111,7 +121,7 @@ func (r *restoring) start(ns *timens.Holder, fixed func(*clockstate.Plan) error)
 	}
 	defer in.close()
 	r.fixed = time.Now()
-	plan, err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.bytes)))
+	plan, err := r.hooks.FixClocks(clockstate.Nanos(r.estimates.build(r.load)))
 	if err == nil {
 		err = fixed(plan)
 	}
@@ -158,7 +168,7 @@ func (r *restoring) notify(n *Notification) (*Answer, error) {
 	case "post-restore":
 		r.root = n.PID
 		r.built = time.Now()
-		if err := r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail(r.bytes))); err != nil {
+		if err := r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail(r.load))); err != nil {
 			return nil, err
 		}
 		r.opened = time.Now()
@@ -174,7 +184,7 @@ func (r *restoring) learn() error {
 	if r.fixed.IsZero() || r.built.IsZero() || r.ready.IsZero() {
 		return errors.New("criu did not send the notifications that the times are taken at")
 	}
-	return r.estimates.add(sample{Bytes: r.bytes, Build: r.built.Sub(r.fixed), Tail: r.ready.Sub(r.opened)})
+	return r.estimates.add(sample{load: r.load, Build: r.built.Sub(r.fixed), Tail: r.ready.Sub(r.opened)})
 }
 
 // reap takes notice of the end of a root that CRIU made as our child and killed:
