@@ -19,7 +19,7 @@ import (
 func parseYAML(name string, data []byte, s Settings) (Settings, error) {
 	root, err := document(data)
 	if err == nil && root != nil {
-		err = s.fromMapping(root)
+		s, err = fromMapping(root, s)
 	}
 	if err == nil {
 		return s, nil
@@ -37,7 +37,7 @@ func document(data []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil, nil //nolint:nilnil // Nothing is what such a file says.
+		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func document(data []byte) (*yaml.Node, error) {
 	}
 	root := doc.Content[0]
 	if isNull(root) {
-		return nil, nil //nolint:nilnil // As above: "---" alone.
+		return nil, nil // "---" alone.
 	}
 	return root, nil
 }
@@ -57,10 +57,11 @@ func document(data []byte) (*yaml.Node, error) {
 // isNull reports whether a node stands for nothing.
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// fromMapping takes the settings of a mapping. The error is an *Error without Source.
-func (s *Settings) fromMapping(root *yaml.Node) error {
+// fromMapping returns s with what a mapping says over it. The error is an *Error
+// without Source.
+func fromMapping(root *yaml.Node, s Settings) (Settings, error) {
 	if root.Kind != yaml.MappingNode {
-		return &Error{Line: root.Line, Err: fmt.Errorf("it is %s: want lines such as 'policy: elapsed'", describe(root))}
+		return s, &Error{Line: root.Line, Err: fmt.Errorf("it is %s: want lines such as 'policy: elapsed'", describe(root))}
 	}
 	seen := map[string]int{} // The line of each setting.
 	for i := 0; i+1 < len(root.Content); i += 2 {
@@ -73,14 +74,14 @@ func (s *Settings) fromMapping(root *yaml.Node) error {
 			err = fmt.Errorf("it is %s: want %s", describe(value), k.want)
 		}
 		if err == nil {
-			err = k.put(s, value.Value)
+			err = k.put(&s, value.Value)
 		}
 		if err != nil {
-			return &Error{Line: word.Line, Key: plain(word), Err: err}
+			return s, &Error{Line: word.Line, Key: plain(word), Err: err}
 		}
 		seen[k.name] = word.Line
 	}
-	return nil
+	return s, nil
 }
 
 // isText reports whether a node is a text as it stands. An alias is none, whatever it
@@ -97,12 +98,13 @@ func plain(n *yaml.Node) string {
 
 // describe says what a node is that should have been something else.
 func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
+	if n.Kind == yaml.MappingNode {
 		return "a mapping"
-	case yaml.SequenceNode:
+	}
+	if n.Kind == yaml.SequenceNode {
 		return "a list"
-	case yaml.AliasNode:
+	}
+	if n.Kind == yaml.AliasNode {
 		return "an alias"
 	}
 	switch tag := n.ShortTag(); tag {
