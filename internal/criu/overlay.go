@@ -54,8 +54,15 @@ func overlayHere(images string, hidden []string, top map[string][]byte) (*os.Fil
 		return nil, err
 	}
 	defer below.Close()
+	// CRIU opens images as users of the tree, too: whoever may look into the directory
+	// may look into this one.
+	var st unix.Stat_t
+	if err := unix.Fstat(int(below.Fd()), &st); err != nil {
+		return nil, os.NewSyscallError("fstat", err)
+	}
+	options := fmt.Sprintf("mode=%o,uid=%d,gid=%d", st.Mode&0o777, st.Uid, st.Gid)
 	// There is a directory here that surely is one.
-	if err := unix.Mount("crtime", images, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+	if err := unix.Mount("crtime", images, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return nil, os.NewSyscallError("mount", err)
 	}
 	above, err := os.OpenFile(images, unix.O_PATH|unix.O_DIRECTORY, 0)

@@ -367,6 +367,11 @@ func syncDir(path string) error {
 // makePrivate takes the files from everybody else: an engine writes with the
 // modes of its own umask.
 func (s *Staging) makePrivate() error {
+	if s.adopted() {
+		// The client decides by its directory who gets to them; of a tree in a user
+		// namespace CRIU opens them as that one's users.
+		return nil
+	}
 	entries, err := os.ReadDir(s.path)
 	if err != nil {
 		return fmt.Errorf("make the images private: %w", err)
@@ -374,9 +379,6 @@ func (s *Staging) makePrivate() error {
 	for _, e := range entries {
 		if _, ours := s.vouched[e.Name()]; ours || !e.Type().IsRegular() {
 			continue // What crtime writes is private from the beginning.
-		}
-		if s.adopted() && !listed(e.Name()) {
-			continue // It is the client's.
 		}
 		if err := os.Chmod(filepath.Join(s.path, e.Name()), 0o600); err != nil {
 			return fmt.Errorf("make the images private: %w", err)
