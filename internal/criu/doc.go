@@ -11,7 +11,7 @@
 // because it knows no context.
 //
 // At restore CRIU itself is born inside the time namespace that crtime made,
-// and reads the images through a view (see view) in which its own record of the
+// and reads the images through a view (package view) in which its own record of the
 // clocks does not appear.
 //
 // CRIU ends by itself when crtime is killed: it finds its socket closed at the

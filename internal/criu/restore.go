@@ -16,6 +16,7 @@ import (
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/engine"
+	"github.com/crtime/crtime/internal/image/view"
 	"github.com/crtime/crtime/internal/timens"
 )
 
@@ -35,17 +36,17 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	if err != nil {
 		return engine.Restored{}, err
 	}
-	v, err := newView(req.Images.Dir)
+	v, err := view.WithoutClocks(req.Images.Dir)
 	if err != nil {
 		return engine.Restored{}, err
 	}
-	defer v.close()
-	log, work, err := e.setLog(opts, req.Options, v.dir, "restore.log")
+	defer v.Close()
+	log, work, err := e.setLog(opts, req.Options, v.Dir(), "restore.log")
 	if err != nil {
 		return engine.Restored{}, err
 	}
 	defer work.Close()
-	opts.ImagesDirFd = proto.Int32(int32(v.dir.Fd()))
+	opts.ImagesDirFd = proto.Int32(int32(v.Dir().Fd()))
 	if e.Client == nil || e.Client.Parent {
 		// The tree's root becomes our own child, so that we can wait for it. As
 		// init of a pid namespace we cannot have siblings, and inherit it anyway.
@@ -54,16 +55,15 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 
 	run := &restoring{
 		engine: e, request: req, hooks: hooks,
-		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Mounts: ownMounts(req.Images.Dir)}, root: req.RootPID,
+		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Mounts: view.OwnMounts(req.Images.Dir)}, root: req.RootPID,
 	}
 	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error {
 		if err := e.setTimers(v, req, plan); err != nil || !run.load.Mounts {
 			return err
 		}
-		dir, err := v.overlaid(req.Images.Dir)
+		dir, err := v.Overlay()
 		if err == nil {
 			opts.ImagesDirFd = proto.Int32(int32(dir.Fd()))
-			context.AfterFunc(ctx, func() {})
 		}
 		return err
 	})
@@ -86,8 +86,8 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 }
 
 // setTimers makes the timers of the view right, and tells of the sleeps that cannot be.
-func (e *Engine) setTimers(v *view, req engine.RestoreRequest, plan *clockstate.Plan) error {
-	asleep, err := v.setTimers(req.Images.Dir, req.State, plan)
+func (e *Engine) setTimers(v *view.View, req engine.RestoreRequest, plan *clockstate.Plan) error {
+	asleep, err := setTimers(v, req.Images.Dir, req.State, plan)
 	if len(asleep) > 0 {
 		e.log().Warn("threads that were asleep will be told EINTR, which CRIU does not spare them; --engine native does", zap.Any("asleep in", asleep))
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/image/view"
 )
 
 // CRIU arms each timer with what the images say was left of it. It adds the seconds of
@@ -171,7 +172,7 @@ func floorSecond(n clockstate.Nanos) clockstate.Nanos { return n - (n%second+sec
 // setTimers puts the images whose timers have to be others into the view. It returns
 // how many threads were asleep in which system calls, and will be told EINTR: CRIU does
 // not let them sleep on.
-func (v *view) setTimers(dir string, s *clockstate.State, plan *clockstate.Plan) (asleep map[string]int, err error) {
+func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.Plan) (asleep map[string]int, err error) {
 	later, err := measuredLater(dir, s)
 	if err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func (v *view) setTimers(dir string, s *clockstate.State, plan *clockstate.Plan)
 	if err != nil {
 		return nil, err
 	}
-	err = v.rewrite(dir, "files.img", func(data []byte) (proto.Message, error) {
+	err = rewrite(v, dir, "files.img", func(data []byte) (proto.Message, error) {
 		e := &fdinfo.FileEntry{}
 		if err := proto.Unmarshal(data, e); err != nil || e.GetTfd() == nil {
 			return nil, err
@@ -197,7 +198,7 @@ func (v *view) setTimers(dir string, s *clockstate.State, plan *clockstate.Plan)
 	}
 	asleep = map[string]int{}
 	for _, path := range cores {
-		err := v.rewrite(dir, filepath.Base(path), func(data []byte) (proto.Message, error) {
+		err := rewrite(v, dir, filepath.Base(path), func(data []byte) (proto.Message, error) {
 			e := &criucore.CoreEntry{}
 			if err := proto.Unmarshal(data, e); err != nil {
 				return nil, err
@@ -242,7 +243,7 @@ func measuredLater(dir string, s *clockstate.State) (clockstate.Nanos, error) {
 		return 0, err
 	}
 	e := &images.TimensEntry{}
-	if _, err := readEntry(names[0], e); err != nil {
+	if _, err := view.ReadEntry(names[0], e); err != nil {
 		return 0, err
 	}
 	return s.MeasuredLater(nanos(e.GetMonotonic().GetTvSec(), e.GetMonotonic().GetTvNsec())), nil
@@ -250,14 +251,14 @@ func measuredLater(dir string, s *clockstate.State) (clockstate.Nanos, error) {
 
 // rewrite replaces an image of the view if change returns something for any of its
 // messages.
-func (v *view) rewrite(dir, name string, change func([]byte) (proto.Message, error)) error {
+func rewrite(v *view.View, dir, name string, change func([]byte) (proto.Message, error)) error {
 	const word, head = 4, 8
 	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}
 	if len(data) < head {
-		return fmt.Errorf("%s: %w", name, errImage)
+		return fmt.Errorf("%s: %w", name, view.ErrEntry)
 	}
 	out, changed := slices.Clone(data[:head]), false
 	for rest := data[head:]; len(rest) > 0; {
@@ -283,8 +284,5 @@ func (v *view) rewrite(dir, name string, change func([]byte) (proto.Message, err
 	if !changed {
 		return nil
 	}
-	if err := unix.Unlinkat(int(v.dir.Fd()), name, 0); err != nil {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	return os.WriteFile(v.path(name), out, 0o600)
+	return v.Replace(name, out)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package criu
+package view
 
 import (
 	"encoding/binary"
@@ -58,14 +58,14 @@ func imagesInTimeNS(t *testing.T) string {
 	return dir
 }
 
-func TestView(t *testing.T) {
+func TestWithoutClocks(t *testing.T) {
 	images := imagesInTimeNS(t)
-	v, err := newView(images)
+	v, err := WithoutClocks(images)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer v.close()
-	entries, err := os.ReadDir(v.path("."))
+	defer v.Close()
+	entries, err := os.ReadDir(v.Path("."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,28 +77,28 @@ func TestView(t *testing.T) {
 		t.Errorf("the view holds %q, want %q", names, want)
 	}
 	got := &criucore.TaskKobjIdsEntry{}
-	if _, err := readEntry(v.path("ids-10.img"), got); err != nil || got.GetTimeNsId() != 7 || got.GetVmId() != 1 {
+	if _, err := ReadEntry(v.Path("ids-10.img"), got); err != nil || got.GetTimeNsId() != 7 || got.GetVmId() != 1 {
 		t.Errorf("rewritten ids: %v, %v", got, err)
 	}
-	if data, err := os.ReadFile(v.path("pages-1.img")); err != nil || string(data) != "pages-1.img" {
+	if data, err := os.ReadFile(v.Path("pages-1.img")); err != nil || string(data) != "pages-1.img" {
 		t.Errorf("linked image: %q, %v", data, err)
 	}
-	if _, err := readEntry(filepath.Join(images, "ids-10.img"), got); err != nil || got.GetTimeNsId() != 9 {
+	if _, err := ReadEntry(filepath.Join(images, "ids-10.img"), got); err != nil || got.GetTimeNsId() != 9 {
 		t.Errorf("the user's images were changed: %v, %v", got, err)
 	}
 }
 
-func TestViewRefuses(t *testing.T) {
+func TestWithoutClocksRefuses(t *testing.T) {
 	images := imagesInTimeNS(t)
 	if err := os.Truncate(filepath.Join(images, "ids-10.img"), 14); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := newView(images); err == nil {
-		v.close()
+	if v, err := WithoutClocks(images); err == nil {
+		v.Close()
 		t.Error("a truncated image was accepted")
 	}
-	if v, err := newView(t.TempDir()); err == nil {
-		v.close()
+	if v, err := WithoutClocks(t.TempDir()); err == nil {
+		v.Close()
 		t.Error("a directory without an inventory was accepted")
 	}
 }
@@ -111,7 +111,7 @@ func FuzzReadEntry(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		head, err := readEntry(path, &criucore.TaskKobjIdsEntry{})
+		head, err := ReadEntry(path, &criucore.TaskKobjIdsEntry{})
 		if (head == nil) == (err == nil) {
 			t.Errorf("head %v and error %v", head, err)
 		}
