@@ -11,14 +11,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/proc"
 )
 
-// errClockRead says that a thread was stopped in the middle of reading a clock.
+// ErrClockRead says that a thread was stopped in the middle of reading a clock: dump
+// again. Dump itself does so; [Notify] cannot.
 //
 // The kernel's vdso computes a clock in user space from two parts: what the host
 // has, and the time namespace's offset. A thread that is stopped between the two
@@ -27,7 +30,30 @@ import (
 // up to the outage. Observed: 55 to 904 ms, in one of some hundred restores of a
 // program that does nothing but read clocks. An engine that drives the threads itself can
 // step them out; CRIU cannot, so the tree is let go and stopped again.
-var errClockRead = errors.New("a thread was stopped in the middle of reading a clock")
+var ErrClockRead = errors.New("a thread was stopped in the middle of reading a clock")
+
+// How often a tree is stopped anew to find every thread outside the vdso, and for
+// how long. A program that does nothing but read clocks is outside it in one of
+// three stops; any other one nearly always.
+const (
+	mostStops   = 12
+	longestTime = clockstate.Nanos(3 * time.Second)
+)
+
+// patience counts the stops of one tree. The zero value is that before the first.
+type patience struct {
+	stops int
+	begin clockstate.Nanos // Of the first, on the host's MONOTONIC.
+}
+
+// spent counts one more stop and reports whether it is the last: a thread in the middle
+// of reading a clock has to be accepted then.
+func (p *patience) spent(now clockstate.Nanos) bool {
+	if p.stops++; p.stops == 1 {
+		p.begin = now
+	}
+	return p.stops >= mostStops || now-p.begin > longestTime
+}
 
 // clockReader returns a thread of a tree that was stopped while it stood in the
 // vdso, 0 if there is none. images holds the registers with which the engine

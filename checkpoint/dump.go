@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/engine"
@@ -108,29 +107,18 @@ func (o *Options) imagesPath() (string, error) {
 	return filepath.Abs(o.ImagesDir)
 }
 
-// How often a tree is stopped anew to find every thread outside the vdso, and for
-// how long. A program that does nothing but read clocks is outside it in one of
-// three stops; any other one nearly always.
-const (
-	mostStops   = 12
-	longestTime = clockstate.Nanos(3 * time.Second)
-)
-
 // repeat dumps until no thread was stopped in the middle of reading a clock, or
 // the bounds are reached.
 func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.Reader) (*dump, error) {
-	begin, err := clocks.Read()
-	if err != nil {
-		return nil, err
-	}
-	for stop := 1; ; stop++ {
+	var stops patience
+	for {
 		now, err := clocks.Read()
 		if err != nil {
 			return nil, err
 		}
 		run := &dump{
-			Options: o, clocks: clocks, engine: d,
-			last: o.Once || stop == mostStops || now.Monotonic-begin.Monotonic > longestTime,
+			Options: o, engine: d,
+			recording: recording{root: o.PID, clocks: clocks, last: stops.spent(now.Monotonic) || o.Once},
 		}
 		if run.staging, err = o.stage(); err != nil {
 			return nil, err
@@ -146,7 +134,7 @@ func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.R
 				run.staging.Path(), err), run.staging.Close())
 		}
 		discardErr := run.staging.Discard()
-		if !errors.Is(err, errClockRead) || discardErr != nil {
+		if !errors.Is(err, ErrClockRead) || discardErr != nil {
 			return nil, errors.Join(err, discardErr)
 		}
 	}
@@ -167,19 +155,12 @@ func allAlive(s *proc.Snapshot) bool {
 // the other.
 type dump struct {
 	Options
-	engine  engine.Dumper // Its name may change during the dump.
-	last    bool          // A thread in the middle of reading a clock is accepted.
-	clocks  *hostclock.Reader
-	staging *image.Staging
+	recording
 
-	watcher  *watcher
-	seen     *freeze // nil: the freeze instant is not known yet.
-	state    *clockstate.State
+	engine   engine.Dumper // Its name may change during the dump.
 	manifest image.Manifest
 	released clockstate.HostReading
-	// clockReader is as in Report.
-	clockReader int
-	closing     error // Of the committed staging directory; nothing is lost by it.
+	closing  error // Of the committed staging directory; nothing is lost by it.
 }
 
 // do runs the engine and commits the images.
@@ -195,10 +176,7 @@ func (d *dump) do(ctx context.Context) error {
 	err := d.engine.Dump(ctx, req, engine.DumpHooks{
 		Freezing: d.freezing, ReadClocks: d.clocks.Read, Frozen: d.frozen, Collected: d.collected,
 	})
-	if d.watcher != nil {
-		// An engine that failed in between never called collected.
-		d.watcher.result()
-	}
+	d.end() // An engine that failed in between never called collected.
 	if err != nil {
 		return err
 	}
@@ -214,68 +192,14 @@ func (d *dump) do(ctx context.Context) error {
 	return err
 }
 
-// freezing starts to look for the freeze instant.
-func (d *dump) freezing() error {
-	d.watcher = watch(d.PID, d.clocks)
-	return nil
-}
-
-// frozen notes what a tree that the engine has just stopped consists of.
-func (d *dump) frozen(at clockstate.HostReading) error {
-	s, err := proc.Scan(d.PID)
-	if err != nil {
-		return fmt.Errorf("look at the stopped tree: %w", err)
-	}
-	d.seen = &freeze{reading: at, source: clockstate.FreezeStopped, snapshot: s}
-	return nil
-}
-
 // collected records the clocks. For a tree that is about to be killed it also
 // commits, so that at every instant there is either the tree or its images.
 func (d *dump) collected() error {
-	f, err := d.freezeInstant()
-	if err != nil {
-		return err
-	}
-	d.seen = f
-	if d.state, err = record(d.PID, f, d.engine.Name()); err != nil {
-		return err
-	}
-	data, err := clockstate.Encode(d.state)
-	if err != nil {
-		return err
-	}
-	if err := d.staging.WriteFile(clockstate.FileName, data); err != nil {
-		return err
-	}
-	if !d.LeaveRunning {
+	err := d.write(d.engine.Name())
+	if err == nil && !d.LeaveRunning {
 		d.manifest, err = d.staging.Commit()
 	}
 	return err
-}
-
-// freezeInstant is what is known about the freeze. What an engine said that it had
-// stopped it has held since; a tree that was watched from outside is looked at
-// once more.
-func (d *dump) freezeInstant() (*freeze, error) {
-	if d.watcher == nil && d.seen != nil {
-		return d.seen, nil
-	}
-	if d.watcher != nil {
-		d.seen = d.watcher.result()
-		d.watcher = nil
-	}
-	f, err := confirm(d.PID, d.seen, d.clocks)
-	if err != nil {
-		return nil, err
-	}
-	if d.clockReader, err = clockReader(f.snapshot, d.staging.Path()); err != nil {
-		return nil, fmt.Errorf("see where each thread was stopped: %w", err)
-	}
-	if d.clockReader != 0 && !d.last {
-		return nil, fmt.Errorf("%w: thread %d", errClockRead, d.clockReader)
-	}
-	return f, nil
 }
 
 // parentFrom returns an earlier dump's directory as seen from where the images

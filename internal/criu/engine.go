@@ -18,7 +18,7 @@ import (
 )
 
 // Name is how users name this engine.
-const Name = "criu"
+const Name = engine.CRIU
 
 // Engine dumps and restores through one CRIU. It is safe for concurrent use:
 // every operation starts a CRIU of its own.

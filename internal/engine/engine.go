@@ -29,6 +29,10 @@ var ErrUnsupported = errors.New("the engine cannot do this")
 // report success, and lose it.
 var ErrUnsavable = fmt.Errorf("%w, nor can CRIU, which would lose it without a word (--engine criu lets it)", ErrUnsupported)
 
+// CRIU is the name of the engine that is CRIU, as users give it and as the clock image
+// has it, also for dumps that somebody else has asked CRIU for.
+const CRIU = "criu"
+
 // Options are what a user may ask of a dump and a restore of the same tree.
 // Names follow CRIU's command line. The zero value is the plainest case.
 type Options struct {
