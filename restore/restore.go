@@ -43,6 +43,9 @@ type Report struct {
 	// Jump is how much later than planned the tree was released: the most that
 	// MONOTONIC jumps forward, apart from the plan's corrections.
 	Jump clockstate.Nanos
+	// Missed is by how much the offsets that the tree has got are not those that were
+	// planned: 0 but for a Notify. Plan is the plan as it was carried out.
+	Missed clockstate.Offsets
 	// Held is how long the complete tree waited for the planned instant.
 	Held     clockstate.Nanos
 	Duration clockstate.Nanos // From begin to end.
@@ -172,14 +175,21 @@ func (r *restore) release(ctx context.Context) {
 // reading only when COARSE lags more than the plan foresaw, and at most one tick
 // then: it is bounded all the same.
 func (r *restore) awaitPromise() (clockstate.HostReading, error) {
+	now, err := awaitKept(r.clocks, r.plan)
+	return now, errors.Join(r.releasing, err)
+}
+
+// awaitKept reads the clocks until a plan's promise is kept, and returns the last
+// reading. Some time after the planned instant it gives up, without an error.
+func awaitKept(clocks *hostclock.Reader, plan *clockstate.Plan) (clockstate.HostReading, error) {
 	const longest = 100 * clockstate.Nanos(time.Millisecond)
 	for {
-		now, err := r.clocks.Glance()
+		now, err := clocks.Glance()
 		if err != nil {
-			return now, errors.Join(r.releasing, err)
+			return now, err
 		}
-		if r.plan.Prove(now).Kept || now.Monotonic-r.plan.Resume.Monotonic > longest {
-			return now, r.releasing
+		if plan.Prove(now).Kept || now.Monotonic-plan.Resume.Monotonic > longest {
+			return now, nil
 		}
 	}
 }
