@@ -32,6 +32,7 @@ readonly bpf_needs=(
 )
 readonly test_needs=(
 	"${demo_needs[@]}"
+	busybox:busybox-static
 	iptables:iptables
 	java:default-jre-headless
 	nft:nftables
@@ -42,6 +43,7 @@ readonly test_needs=(
 	python3:python3
 	redis-server:redis-server
 	redis-cli:redis-tools
+	runc:runc
 	shellcheck:shellcheck
 	sqlite3:sqlite3
 	unshare:util-linux

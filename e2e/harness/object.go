@@ -17,6 +17,23 @@ func (l *Lab) Object(ctx context.Context, name string) (Program, error) {
 	return l.compiled(ctx, name, filepath.Join(l.root, "e2e", "objects", name+".c"))
 }
 
+// StaticTicker is the path of a ticker that needs no library, for a root file system of
+// its own.
+func (l *Lab) StaticTicker(ctx context.Context) (string, error) {
+	path := filepath.Join(l.Dir, "bin", "static-ticker")
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path, err
+	}
+	_, _, err := run(ctx, []string{"cc", "-O2", "-static", "-pthread", "-o", path, filepath.Join(l.program("ticker"), "ticker.c")})
+	if err != nil {
+		return "", fmt.Errorf("compiling the ticker (gcc is needed): %w", err)
+	}
+	return path, nil
+}
+
+// Find returns the first of the given programs that is here. The error is ErrMissing.
+func (*Lab) Find(names ...string) (string, error) { return find(names...) }
+
 // compiled is a C program of one source, compiled unless it already is.
 func (l *Lab) compiled(ctx context.Context, name, source string, args ...string) (Program, error) {
 	path := filepath.Join(l.Dir, "bin", "objects", name)
