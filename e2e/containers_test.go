@@ -185,7 +185,7 @@ func TestContainers(t *testing.T) {
 	}{
 		{"host network", hostNetwork, nil},
 		{"network of its own, with a connection", func(config map[string]any) {
-			section(config, "process")["args"] = []string{"/bin/sh", "-c", "exec >/dev/null 2>&1; nc -l -p 9 >/log/in & sleep 0.3; /bin/ticker | tee /log/clk | nc 127.0.0.1 9"}
+			section(config, "process")["args"] = []string{"/bin/sh", "-c", "exec >/dev/null 2>&1; sleep 1000 | nc -l -p 9 >/log/in & sleep 0.3; /bin/ticker | tee /log/clk | nc 127.0.0.1 9"}
 			section(config, "hooks")["createRuntime"] = []any{map[string]any{
 				"path": "/bin/sh", "args": []string{"sh", "-c", `exec nsenter -t $(sed 's/.*"pid":\([0-9]*\).*/\1/') -n ip link set lo up`},
 				"env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -231,6 +231,12 @@ func TestContainers(t *testing.T) {
 			}
 			k.Logf("CLOCK_MONOTONIC jumped by %v, CLOCK_BOOTTIME is off by %v after %v",
 				steps[0].Advance(clocklog.Monotonic), steps[0].BoottimeError(), steps[0].Wall())
+			for _, name := range []string{"dump.log", "restore.log"} {
+				text, err := os.ReadFile(filepath.Join(k.images, name))
+				k.Check(err)
+				lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+				k.Log(lines[len(lines)-1]) // What crtime adds to CRIU's.
+			}
 			k.clocksInside()
 			k.must("kill", k.id, "KILL")
 		})

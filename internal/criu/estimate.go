@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,8 +26,10 @@ type estimates struct {
 
 // load is what a restore takes long for.
 type load struct {
-	Bytes  int64 `json:"bytes"`            // Size of all images.
-	Mounts bool  `json:"mounts,omitempty"` // The tree has mounts of its own: a container.
+	Bytes int64 `json:"bytes"` // Size of all images.
+	// Spaces are the kinds of namespaces that the tree has for itself, such as
+	// "mnt net": making them takes longer than a small tree.
+	Spaces string `json:"spaces,omitempty"`
 }
 
 // sample is one restore.
@@ -47,17 +50,24 @@ const (
 
 // The assumption for a machine that has restored nothing yet. Observed with
 // CRIU 4.2 on Linux 6.18: 60 ms for the smallest tree, 0.7 s for 1 GiB, and from 250 ms
-// on for a container of runc's.
+// on for a container of runc's, to 600 ms for one with a network or users of its own.
 const (
-	assumedBase = 80 * time.Millisecond
-	assumedMore = 200 * time.Millisecond // For mounts.
-	assumedRate = 1 << 30                // Bytes a second.
-	assumedTail = 2 * time.Millisecond
+	assumedBase  = 80 * time.Millisecond
+	assumedSpace = 300 * time.Millisecond // For each namespace of the slow kinds.
+	assumedRate  = 1 << 30                // Bytes a second.
+	assumedTail  = 2 * time.Millisecond
 )
 
-// longestTail bounds the tail: in it CRIU does not undo a restore any more, and
-// timers that it has armed run already.
-const longestTail = 20 * time.Millisecond
+// The tail is bounded: in it CRIU does not undo a restore any more, and timers that it
+// has armed run already. Where the tree has a network of its own, CRIU opens that for
+// traffic in between, which takes up to some tenths of a second.
+const (
+	longestTail        = 20 * time.Millisecond
+	longestNetworkTail = 500 * time.Millisecond
+)
+
+// has reports whether the tree has a kind of namespace for itself.
+func (l load) has(kind string) bool { return slices.Contains(strings.Fields(l.Spaces), kind) }
 
 // loadEstimates reads what this machine has learned.
 func loadEstimates() *estimates {
@@ -75,8 +85,10 @@ func loadEstimates() *estimates {
 // assumed is the estimate without any experience.
 func assumed(l load) time.Duration {
 	base := assumedBase
-	if l.Mounts {
-		base += assumedMore
+	for _, slow := range []string{"mnt", "net", "user"} {
+		if l.has(slow) {
+			base += assumedSpace
+		}
 	}
 	return base + time.Duration(float64(l.Bytes)/assumedRate*float64(time.Second))
 }
@@ -101,7 +113,11 @@ func (e *estimates) tail(l load) time.Duration {
 		return assumedTail
 	}
 	const margin = 200 * time.Microsecond
-	return min(time.Duration(slow)+margin, longestTail)
+	longest := longestTail
+	if l.has("net") {
+		longest = longestNetworkTail
+	}
+	return min(time.Duration(slow)+margin, longest)
 }
 
 // slow returns a value that nine in ten of the last restores of about that load
@@ -124,7 +140,7 @@ func (e *estimates) slow(l load, value func(sample) float64) (slowest float64, s
 // what every restore costs.
 func alike(a, b load) bool {
 	x, y := assumed(a), assumed(b)
-	return a.Mounts == b.Mounts && x <= 2*y && y <= 2*x
+	return a.Spaces == b.Spaces && x <= 2*y && y <= 2*x
 }
 
 // add keeps one more sample. Two restores that end at once may lose one.

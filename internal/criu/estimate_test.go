@@ -34,7 +34,7 @@ func TestEstimateLearns(t *testing.T) {
 	if got := e.build(load{Bytes: 350_000}); got < took || got > took+10*time.Millisecond {
 		t.Errorf("a restore that always takes %v is expected to take %v", took, got)
 	}
-	if got, want := e.build(load{Bytes: 350_000, Mounts: true}), assumed(load{Mounts: true}); got < want {
+	if got, want := e.build(load{Bytes: 350_000, Spaces: "mnt"}), assumed(load{Spaces: "mnt"}); got < want {
 		t.Errorf("a container, never seen, is expected to take %v, less than the assumption %v", got, want)
 	}
 	if got, want := e.build(load{Bytes: 1 << 30}), assumed(load{Bytes: 1 << 30}); got < want {

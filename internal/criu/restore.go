@@ -55,10 +55,10 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 
 	run := &restoring{
 		engine: e, request: req, hooks: hooks,
-		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Mounts: view.OwnMounts(req.Images.Dir)}, root: req.RootPID,
+		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Spaces: ownSpaces(req)}, root: req.RootPID,
 	}
 	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error {
-		if err := e.setTimers(v, req, plan); err != nil || !run.load.Mounts {
+		if err := e.setTimers(v, req, plan); err != nil || !view.OwnMounts(req.Images.Dir) {
 			return err
 		}
 		dir, err := v.Overlay()
