@@ -29,6 +29,8 @@ mandir  = $(DESTDIR)$(PREFIX)/share/man/man1
 bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
+criudir = $(DESTDIR)$(PREFIX)/lib/crtime
 
 .PHONY: help
 help: ## List the targets.
@@ -115,19 +117,24 @@ deps: ## Install the Debian packages that the tests need, if any is missing.
 
 # The folders for completions are those that the three shells search.
 .PHONY: install
-install: build ## Install the binary, man pages and completions. DESTDIR, PREFIX.
-	install -d '$(bindir)' '$(mandir)' '$(bashdir)' '$(zshdir)' '$(fishdir)'
+install: build ## Install the binary, man pages, completions, units. DESTDIR, PREFIX.
+	install -d '$(bindir)' '$(mandir)' '$(bashdir)' '$(zshdir)' '$(fishdir)' '$(unitdir)' '$(criudir)'
 	install -m 755 bin/crtime '$(bindir)/crtime'
 	rm -rf bin/man && mkdir -p bin/man && $(GO) test ./cmd/crtime -run '^TestManualPages$$' -count=1 -args -man '$(CURDIR)/bin/man'
 	install -m 644 bin/man/*.1 '$(mandir)'
 	bin/crtime completion bash >'$(bashdir)/crtime'
 	bin/crtime completion zsh >'$(zshdir)/_crtime'
 	bin/crtime completion fish >'$(fishdir)/crtime.fish'
+	install -m 644 cmd/crtime/systemd/crtime.socket '$(unitdir)/crtime.socket'
+	sed 's|@bindir@|$(PREFIX)/bin|' cmd/crtime/systemd/crtime.service >'$(unitdir)/crtime.service'
+	ln -sfn ../../bin/crtime '$(criudir)/criu'
 
 .PHONY: uninstall
 uninstall: ## Remove what install has put there.
 	rm -f '$(bindir)/crtime' '$(mandir)'/crtime.1 '$(mandir)'/crtime-*.1
 	rm -f '$(bashdir)/crtime' '$(zshdir)/_crtime' '$(fishdir)/crtime.fish'
+	rm -f '$(unitdir)/crtime.socket' '$(unitdir)/crtime.service' '$(criudir)/criu'
+	if [[ -d '$(criudir)' ]]; then rmdir --ignore-fail-on-non-empty '$(criudir)'; fi
 
 .PHONY: clean
 clean: ## Remove what was built. CRIU stays in its cache.

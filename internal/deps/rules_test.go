@@ -59,6 +59,12 @@ func rules() []rule {
 			Why:    "a tree is dumped and restored by one engine, never by half of each",
 		},
 		{
+			From:   []string{"..."},
+			Except: []string{"internal/service/...", "cmd/...", "e2e/..."},
+			Forbid: []string{"internal/service/..."},
+			Why:    "clients are served from above; nothing below knows that there are any",
+		},
+		{
 			From:   []string{"checkpoint/...", "restore/..."},
 			Forbid: []string{"internal/choose/...", "internal/criu/...", "internal/native/..."},
 			Why:    "the order of things does not know who does them; they meet in internal/engine",
