@@ -48,13 +48,13 @@ func newContainer(c *harness.Case, edit func(config map[string]any)) *container 
 	for name, file := range map[string]string{"sh": busybox, "ticker": ticker} {
 		program, err := os.ReadFile(file)
 		c.Check(err)
-		c.Check(os.WriteFile(filepath.Join(k.bundle, "rootfs", "bin", name), program, 0o755)) //nolint:gosec // To be executed.
+		c.Check(os.WriteFile(filepath.Join(k.bundle, "rootfs", "bin", name), program, 0o755))
 	}
 	for _, applet := range []string{"nc", "sleep", "tee"} {
 		c.Check(os.Symlink("sh", filepath.Join(k.bundle, "rootfs", "bin", applet)))
 	}
 	// Of a container with a user namespace CRIU opens images as a user of that.
-	c.Check(os.Mkdir(k.images, 0o755)) //nolint:gosec // Nobody else is here.
+	c.Check(os.Mkdir(k.images, 0o755))
 	k.configure(edit)
 	c.Path("runc") // Its folder.
 	c.Cleanup(func() { _, _ = k.run("delete", "-f", k.id) })

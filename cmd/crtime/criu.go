@@ -8,8 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/internal/criucli"
@@ -73,10 +72,10 @@ func becomeCRIU(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	real, err := criu.Find(ctx, set.CRIU)
+	program, err := criu.Find(ctx, set.CRIU)
 	if err != nil {
 		return fmt.Errorf("crtime, called as criu, leaves this to a real one: %w", err)
 	}
-	err = unix.Exec(real.Path, append([]string{"criu"}, args...), os.Environ())
-	return fmt.Errorf("execute %s: %w", real.Path, err)
+	err = syscall.Exec(program.Path, append([]string{"criu"}, args...), os.Environ())
+	return fmt.Errorf("execute %s: %w", program.Path, err)
 }

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/internal/criucli"
@@ -23,14 +23,14 @@ import (
 // carryOut does what a command line of CRIU's asks for, as a client of crtime's own
 // service in this process: so it means the same as a request over the RPC.
 func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
-	images, err := os.OpenFile(orHere(c.ImagesDir), unix.O_DIRECTORY, 0)
+	images, err := os.OpenFile(orHere(c.ImagesDir), syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("image directory: %w", err)
 	}
 	defer images.Close()
 	c.Options.ImagesDirFd = proto.Int32(int32(images.Fd()))
 	if c.WorkDir != "" {
-		work, err := os.OpenFile(c.WorkDir, unix.O_DIRECTORY, 0)
+		work, err := os.OpenFile(c.WorkDir, syscall.O_DIRECTORY, 0)
 		if err != nil {
 			return fmt.Errorf("work directory: %w", err)
 		}
@@ -88,14 +88,12 @@ func configFile(c *criucli.Command) (*os.File, error) {
 	if text == "" {
 		return nil, nil
 	}
-	fd, err := unix.MemfdCreate("criu-config", unix.MFD_CLOEXEC)
+	f, err := os.CreateTemp("", "crtime-config-*")
 	if err != nil {
 		return nil, fmt.Errorf("make a config file for criu: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "criu-config")
-	const private = 0o600 // The kernel makes it everybody's.
 	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Chmod(private)); err != nil {
+	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
 		return nil, errors.Join(fmt.Errorf("write a config file for criu: %w", err), f.Close())
 	}
 	return f, nil
@@ -119,15 +117,11 @@ func request(ctx context.Context, s *streams, c *criucli.Command) (pid int, err 
 		return 0, err
 	}
 	log := newLogger(enc, s.Err, level)
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	client, theirs, err := seqpacket.Pair()
 	if err != nil {
-		return 0, fmt.Errorf("make a socket pair: %w", err)
+		return 0, err
 	}
-	client, err := seqpacket.New(os.NewFile(uintptr(fds[0]), "client"))
-	if err != nil {
-		return 0, errors.Join(err, unix.Close(fds[1]))
-	}
-	session, err := service.NewSession(os.NewFile(uintptr(fds[1]), "service"), service.Options{
+	session, err := service.NewSession(theirs, service.Options{
 		Settings: set, Refusal: refusal, Own: true, Log: log,
 	})
 	if err != nil {

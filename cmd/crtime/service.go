@@ -102,7 +102,7 @@ func (o *serviceOptions) listen(log *zap.Logger) (*service.Listener, error) {
 // worker starts `crtime swrk` for a client. It is told to end when ctx does.
 func (o *serviceOptions) worker(env *environment) service.Worker {
 	return func(ctx context.Context, conn *os.File) (func() error, error) {
-		cmd := exec.CommandContext(ctx, "/proc/self/exe", "swrk", "3", "--stranger", //nolint:gosec // Ourselves.
+		cmd := exec.CommandContext(ctx, "/proc/self/exe", "swrk", "3", "--stranger",
 			"--idle-timeout="+o.idle.String(), "--notify-timeout="+o.patience.String(),
 			"--log-level="+env.logLevel, "--log-format="+env.logFormat)
 		cmd.ExtraFiles = []*os.File{conn}

@@ -6,9 +6,9 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/crtime/crtime/internal/service"
 	"github.com/crtime/crtime/internal/settings"
@@ -55,7 +55,7 @@ func runSwrk(ctx context.Context, env *environment, arg string, o *service.Optio
 	// The client is told if they are wrong.
 	o.Settings, o.Refusal = settings.Load()
 	// Nothing that crtime starts is to have it, but CRIU under this number.
-	unix.CloseOnExec(int(fd))
+	syscall.CloseOnExec(int(fd))
 	session, err := service.NewSession(os.NewFile(uintptr(fd), "the client's socket"), *o)
 	if err != nil {
 		return err

@@ -27,16 +27,11 @@ type Client struct {
 
 // StartSwrk starts `path swrk N` for a client. env is added to its environment.
 func StartSwrk(path string, env ...string) (*Client, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("make the socket to %s: %w", path, err)
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "swrk")
-	defer theirs.Close()
-	conn, err := seqpacket.New(os.NewFile(uintptr(fds[0]), "client"))
+	conn, theirs, err := seqpacket.Pair()
 	if err != nil {
 		return nil, err
 	}
+	defer theirs.Close()
 	const first = 3
 	cmd := exec.Command(path, "swrk", fmt.Sprint(first))
 	cmd.ExtraFiles = []*os.File{theirs}

@@ -9,7 +9,6 @@ import (
 	"os"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/internal/seqpacket"
@@ -24,14 +23,9 @@ type conversation struct{ conn *seqpacket.Conn }
 // newConversation makes the socket pair. The second result is CRIU's end, which
 // the caller passes to CRIU and closes.
 func newConversation() (*conversation, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	conn, theirs, err := seqpacket.Pair()
 	if err != nil {
-		return nil, nil, fmt.Errorf("make the socket to criu: %w", err)
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "criu-swrk")
-	conn, err := seqpacket.New(os.NewFile(uintptr(fds[0]), "criu-rpc"))
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("make the socket to criu: %w", err), theirs.Close())
+		return nil, nil, fmt.Errorf("talk to criu: %w", err)
 	}
 	return &conversation{conn: conn}, theirs, nil
 }

@@ -46,26 +46,16 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 		return engine.Restored{}, err
 	}
 	defer work.Close()
-	opts.ImagesDirFd = proto.Int32(int32(v.Dir().Fd()))
-	if e.Client == nil || e.Client.Parent {
-		// The tree's root becomes our own child, so that we can wait for it. As
-		// init of a pid namespace we cannot have siblings, and inherit it anyway.
-		opts.RstSibling = proto.Bool(os.Getpid() != 1)
-	}
-
+	e.adoptRoot(opts)
 	run := &restoring{
 		engine: e, request: req, hooks: hooks,
 		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Spaces: ownSpaces(req)}, root: req.RootPID,
 	}
 	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error {
-		if err := e.setTimers(v, req, plan); err != nil || !view.OwnMounts(req.Images.Dir) {
+		if err := e.setTimers(v, req, plan); err != nil {
 			return err
 		}
-		dir, err := v.Overlay()
-		if err == nil {
-			opts.ImagesDirFd = proto.Int32(int32(dir.Fd()))
-		}
-		return err
+		return showImages(opts, v, req.Images.Dir)
 	})
 	if err != nil {
 		return engine.Restored{}, err
@@ -83,6 +73,28 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 		e.log().Warn("the time that this restore took could not be noted", zap.Error(err))
 	}
 	return engine.Restored{PID: int(resp.GetRestore().GetPid())}, nil
+}
+
+// adoptRoot has the tree's root become this process's own child, so that it can be waited
+// for, unless a client wants it otherwise.
+func (e *Engine) adoptRoot(opts *rpc.CriuOpts) {
+	if e.Client == nil || e.Client.Parent {
+		// As init of a pid namespace we cannot have siblings, and inherit it anyway.
+		opts.RstSibling = proto.Bool(os.Getpid() != 1)
+	}
+}
+
+// showImages has CRIU see the images through a view, which is complete.
+func showImages(opts *rpc.CriuOpts, v *view.View, images string) error {
+	dir := v.Dir()
+	if view.OwnMounts(images) {
+		var err error
+		if dir, err = v.Overlay(); err != nil {
+			return err
+		}
+	}
+	opts.ImagesDirFd = proto.Int32(int32(dir.Fd()))
+	return nil
 }
 
 // setTimers makes the timers of the view right, and tells of the sleeps that cannot be.

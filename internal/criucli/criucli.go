@@ -126,7 +126,7 @@ func (p *parser) long(arg string) error {
 
 // short reads options by their letters, of which the last may have a value.
 func (p *parser) short(arg string) error {
-	for i := 0; i < len(arg); i++ {
+	for i := range len(arg) {
 		o := find(func(o option) bool { return o.short == arg[i] })
 		if o == nil {
 			return fmt.Errorf("-%c is no option of criu 4.2", arg[i])

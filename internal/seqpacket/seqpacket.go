@@ -65,6 +65,20 @@ func New(socket *os.File) (*Conn, error) {
 	return &Conn{unix: u}, nil
 }
 
+// Pair makes a connection of this process with another that it will start, or with
+// itself. The caller closes both ends.
+func Pair() (ours *Conn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "the other end")
+	if ours, err = New(os.NewFile(uintptr(fds[0]), "this end")); err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return ours, theirs, nil
+}
+
 // Close closes this end.
 func (c *Conn) Close() error { return c.unix.Close() }
 

@@ -17,16 +17,16 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 	if opts.GetPid() <= 0 {
 		return nil, badRequest("a DUMP request without pid asks to dump the client itself, which crtime does not do: name a process")
 	}
-	job, err := s.begin(ctx, opts, "dump.log")
+	ctx, job, err := s.begin(ctx, opts, "dump.log")
 	if err != nil {
 		return nil, err
 	}
 	defer job.end()
-	d, err := job.choice.Dumper(job.ctx)
+	d, err := job.choice.Dumper(ctx)
 	if err != nil {
 		return nil, err
 	}
-	report, err := checkpoint.Dump(job.ctx, d, checkpoint.Options{
+	report, err := checkpoint.Dump(ctx, d, checkpoint.Options{
 		Options:      job.options,
 		PID:          int(opts.GetPid()),
 		ImagesAt:     job.places.images,
@@ -37,7 +37,7 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 		Once: true,
 	})
 	if err != nil {
-		return nil, job.failed(err)
+		return nil, job.failed(ctx, err)
 	}
 	job.log.Info("dumped", zap.String("engine", report.Engine), zap.Int("processes", len(report.State.Processes)),
 		zap.Stringer("frozen at", report.State.Freeze.Monotonic), zap.Stringer("known as", report.State.FreezeSource))

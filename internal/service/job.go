@@ -17,9 +17,7 @@ import (
 
 // job is one dump or restore for a client.
 type job struct {
-	// ctx ends when the client hangs up.
-	ctx     context.Context //nolint:containedctx // A job is as long as its context.
-	stop    func()
+	stop    func() // Ends the watch over the client.
 	log     *zap.Logger
 	logFile *logFile
 	places  *places
@@ -28,14 +26,14 @@ type job struct {
 	choice  choose.Choice
 }
 
-// begin sees to all that dumps and restores have in common. On an error there is
-// nothing to end.
-func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog string) (j *job, err error) {
+// begin sees to all that dumps and restores have in common. The context that it returns
+// ends when the client hangs up. On an error there is nothing to end.
+func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog string) (present context.Context, j *job, err error) {
 	if s.Refusal != nil {
-		return nil, s.Refusal
+		return nil, nil, s.Refusal
 	}
 	if opts == nil {
-		return nil, badRequest("the request has no options")
+		return nil, nil, badRequest("the request has no options")
 	}
 	j = &job{log: s.Log}
 	defer func() {
@@ -45,26 +43,26 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog stri
 		}
 	}()
 	if j.options, err = engineOptions(opts); err != nil {
-		return j, err
+		return nil, j, err
 	}
 	if j.set, err = s.forRequest(opts); err != nil {
-		return j, err
+		return nil, j, err
 	}
 	if j.places, err = s.places(opts); err != nil {
-		return j, err
+		return nil, j, err
 	}
 	if err = j.openLog(opts, defaultLog); err != nil {
-		return j, err
+		return nil, j, err
 	}
 	if j.choice, err = s.choice(j.set, opts, j.places); err != nil {
-		return j, err
+		return nil, j, err
 	}
 	j.choice.Log = j.log
 	if opts.GetNotifyScripts() {
 		j.options.Notify = s.tell
 	}
-	j.ctx, j.stop, err = s.whilePresent(ctx)
-	return j, err
+	present, j.stop, err = s.whilePresent(ctx)
+	return present, j, err
 }
 
 // openLog makes the client's log, unless it wants none.
@@ -82,8 +80,8 @@ func (j *job) openLog(opts *rpc.CriuOpts, defaultName string) (err error) {
 }
 
 // failed notes why a job has failed.
-func (j *job) failed(err error) error {
-	if cause := context.Cause(j.ctx); cause != nil && !errors.Is(err, cause) {
+func (j *job) failed(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = errors.Join(cause, err)
 	}
 	if j.logFile != nil {

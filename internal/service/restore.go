@@ -15,20 +15,20 @@ import (
 // restore carries out a RESTORE. The tree does not wait for this process's end: unless
 // it was made a child of the client, its root is left to whoever adopts orphans.
 func (s *Session) restore(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, error) {
-	job, err := s.begin(ctx, opts, "restore.log")
+	ctx, job, err := s.begin(ctx, opts, "restore.log")
 	if err != nil {
 		return nil, err
 	}
 	defer job.end()
 	images, err := restore.OpenAny(path(job.places.images))
 	if err != nil {
-		return nil, job.failed(err)
+		return nil, job.failed(ctx, err)
 	}
-	r, err := job.choice.Restorer(job.ctx, images.Images, job.options)
+	r, err := job.choice.Restorer(ctx, images.Images, job.options)
 	if err != nil {
-		return nil, job.failed(err)
+		return nil, job.failed(ctx, err)
 	}
-	report, err := restore.Restore(job.ctx, r, images, restore.Options{
+	report, err := restore.Restore(ctx, r, images, restore.Options{
 		Options:     job.options,
 		PlanOptions: restore.PlanOptions{Policy: job.set.Policy},
 		WallClock:   job.set.WallClock,
@@ -36,7 +36,7 @@ func (s *Session) restore(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuRes
 		Sibling:     opts.GetRstSibling(),
 	})
 	if err != nil {
-		return nil, job.failed(err)
+		return nil, job.failed(ctx, err)
 	}
 	for _, w := range report.Plan.Warnings {
 		job.log.Warn(w.Text)

@@ -139,8 +139,9 @@ func canStayOpen(kind rpc.CriuReqType) bool {
 	case rpc.CriuReqType_VERSION, rpc.CriuReqType_FEATURE_CHECK, rpc.CriuReqType_CPUINFO_DUMP, rpc.CriuReqType_CPUINFO_CHECK,
 		rpc.CriuReqType_PAGE_SERVER, rpc.CriuReqType_PAGE_SERVER_CHLD, rpc.CriuReqType_WAIT_PID:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // answerType is the type of the response to a request.

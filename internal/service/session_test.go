@@ -4,7 +4,6 @@ package service
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,17 +19,13 @@ import (
 // session starts a session of this process with itself. served gets its end.
 func session(t *testing.T, o Options) (client *seqpacket.Conn, served <-chan error) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err = seqpacket.New(os.NewFile(uintptr(fds[0]), "client"))
+	client, theirs, err := seqpacket.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
 	o.Settings = settings.Default()
-	s, err := NewSession(os.NewFile(uintptr(fds[1]), "session"), o)
+	s, err := NewSession(theirs, o)
 	if err != nil {
 		t.Fatal(err)
 	}

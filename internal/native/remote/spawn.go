@@ -55,57 +55,64 @@ func (f family) exitSignal() uint64 {
 // It inherits what exec does not change: credentials, limits, directories,
 // namespaces, priority. The errors are those of Stub.Fork.
 func Spawn(t *ptrace.Tracer, pid int, area uint64) (*Stub, error) {
-	return spawn(t, pid, area, child)
+	return spawn(t, newborn{pid, area, child})
 }
 
 // SpawnSibling is Spawn of a child of the calling process's parent. If crtime is killed
 // in the few microseconds before it is traced, it stays until that parent ends.
 func SpawnSibling(t *ptrace.Tracer, pid int, area uint64) (*Stub, error) {
-	return spawn(t, pid, area, sibling)
+	return spawn(t, newborn{pid, area, sibling})
 }
 
-// spawn is either.
-func spawn(t *ptrace.Tracer, pid int, area uint64, of family) (*Stub, error) {
+// newborn is a process that is to be.
+type newborn struct {
+	pid  int
+	area uint64 // Where the stub's is.
+	of   family
+}
+
+// spawn makes it.
+func spawn(t *ptrace.Tracer, n newborn) (*Stub, error) {
 	code, _, err := stubCode()
 	if err != nil {
 		return nil, err
 	}
-	if area%pageSize != 0 || area < lowestAddress || area > highestAddress-AreaSize {
-		return nil, fmt.Errorf("start process %d: no area can be at %#x", pid, area)
+	if n.area%pageSize != 0 || n.area < lowestAddress || n.area > highestAddress-AreaSize {
+		return nil, fmt.Errorf("start process %d: no area can be at %#x", n.pid, n.area)
 	}
 	for range spawnTries {
 		var s *Stub
-		if s, err = spawnOnce(t, pid, area, code, of); err == nil {
+		if s, err = n.spawnOnce(t, code); err == nil {
 			return s, nil
 		}
 		if !errors.Is(err, errCollision) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("start process %d: %w", pid, err)
+	return nil, fmt.Errorf("start process %d: %w", n.pid, err)
 }
 
 // errCollision says that the program was killed as it started.
 var errCollision = errors.New("the kernel could not map the stub's program: its address is taken, perhaps by the stack")
 
 // spawnOnce is one try.
-func spawnOnce(t *ptrace.Tracer, pid int, area uint64, code []byte, of family) (*Stub, error) {
-	program, err := writeProgram(area)
+func (n newborn) spawnOnce(t *ptrace.Tracer, code []byte) (*Stub, error) {
+	program, err := writeProgram(n.area)
 	if err != nil {
 		return nil, err
 	}
 	defer program.Close()
-	if err := startProgram(pid, int(program.Fd()), of); err != nil {
+	if err := startProgram(n.pid, int(program.Fd()), n.of); err != nil {
 		return nil, err
 	}
-	th, err := seizeChild(t, pid)
+	th, err := seizeChild(t, n.pid)
 	if err != nil {
-		killChild(pid)
+		killChild(n.pid)
 		return nil, err
 	}
-	s, err := newStub(t, th, area)
+	s, err := newStub(t, th, n.area)
 	if err != nil {
-		killChild(pid)
+		killChild(n.pid)
 		return nil, err
 	}
 	if err := s.settleIn(code); err != nil {
