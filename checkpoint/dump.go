@@ -28,6 +28,9 @@ type Options struct {
 	LeaveRunning bool   // Let the tree run on afterwards; otherwise it is killed.
 	TrackMem     bool   // Track which memory changes from now on.
 	PrevImages   string // Directory of an earlier dump, relative to ImagesDir; "": none.
+	// FreezeCgroup is the path of a control group that the engine freezes before it
+	// stops the tree; "": none.
+	FreezeCgroup string
 	// Once stops the tree once, also if a thread stands in the middle of reading a clock
 	// and the engine cannot send it on: for callers to whom each moment is told once.
 	Once bool
@@ -118,7 +121,7 @@ func repeat(ctx context.Context, d engine.Dumper, o Options, clocks *hostclock.R
 		}
 		run := &dump{
 			Options: o, engine: d,
-			recording: recording{root: o.PID, clocks: clocks, last: stops.spent(now.Monotonic) || o.Once},
+			recording: recording{root: o.PID, freezer: o.FreezeCgroup, clocks: clocks, last: stops.spent(now.Monotonic) || o.Once},
 		}
 		if run.staging, err = o.stage(); err != nil {
 			return nil, err

@@ -118,7 +118,7 @@ func (n *Notify) begin() error {
 		return err
 	}
 	n.dir = dir.Name()
-	n.run = &recording{root: pid, clocks: clocks, staging: staging, last: n.stops.spent(n.begun.Monotonic) || n.Once}
+	n.run = &recording{root: pid, freezer: n.opts.GetFreezeCgroup(), clocks: clocks, staging: staging, last: n.stops.spent(n.begun.Monotonic) || n.Once}
 	return n.run.freezing()
 }
 

@@ -15,7 +15,8 @@ import (
 // whoever dumps it. Its methods are called one after the other.
 type recording struct {
 	root    int
-	last    bool // A thread in the middle of reading a clock is accepted.
+	freezer string // As in Options.FreezeCgroup.
+	last    bool   // A thread in the middle of reading a clock is accepted.
 	clocks  *hostclock.Reader
 	staging *image.Staging
 
@@ -28,7 +29,7 @@ type recording struct {
 
 // freezing starts to look for the freeze instant.
 func (r *recording) freezing() error {
-	r.watcher = watch(r.root, r.clocks)
+	r.watcher = watch(r.root, r.freezer, r.clocks)
 	return nil
 }
 

@@ -27,13 +27,15 @@ type freeze struct {
 type watcher struct {
 	root   int
 	clocks *hostclock.Reader
+	chill  chill
 	stop   chan struct{}
 	found  chan *freeze // Receives one value, nil if the instant was not seen.
 }
 
-// watch begins to watch the tree below root.
-func watch(root int, clocks *hostclock.Reader) *watcher {
-	w := &watcher{root: root, clocks: clocks, stop: make(chan struct{}), found: make(chan *freeze, 1)}
+// watch begins to watch the tree below root, which may be in a control group that is
+// frozen first; "": it is in none.
+func watch(root int, freezeCgroup string, clocks *hostclock.Reader) *watcher {
+	w := &watcher{root: root, clocks: clocks, chill: chill{group: newFreezer(freezeCgroup)}, stop: make(chan struct{}), found: make(chan *freeze, 1)}
 	go urgent.Do(w.run)
 	return w
 }
@@ -59,14 +61,16 @@ func (w *watcher) run() {
 			w.found <- nil
 			return
 		}
+		frozen := w.chill.group != nil && w.chill.group.frozen()
 		now, err := proc.Scan(w.root)
 		if err != nil {
 			// The tree is gone; the engine will say so.
 			w.found <- nil
 			return
 		}
+		w.chill.look(frozen, now, func() *freeze { return w.record(now, lastMoving) })
 		if before != nil && now.AllStopped && now.Same(before) {
-			w.found <- w.record(now, lastMoving)
+			w.found <- w.chill.instead(w.record(now, lastMoving))
 			return
 		}
 		before = nil

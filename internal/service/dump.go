@@ -33,6 +33,7 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 		LeaveRunning: opts.GetLeaveRunning(),
 		TrackMem:     opts.GetTrackMem(),
 		PrevImages:   opts.GetParentImg(),
+		FreezeCgroup: opts.GetFreezeCgroup(),
 		// The client hears of each moment once.
 		Once: true,
 	})

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/crtime/crtime/internal/proc"
+)
+
+// freezer is a control group that an engine freezes before it stops the tree in it by
+// ptrace. CRIU does, where a container runtime names one, and looks whether it is frozen
+// ten times a second only: the tree stands still long before it is traced.
+type freezer struct {
+	dir   string
+	state string // The file that tells.
+	says  []byte // What it holds when all are frozen.
+}
+
+// newFreezer looks which kind of control group is at a path; nil if there is none.
+func newFreezer(dir string) *freezer {
+	if dir == "" {
+		return nil
+	}
+	for _, f := range []*freezer{
+		{dir, filepath.Join(dir, "freezer.state"), []byte("FROZEN")},   // Version 1.
+		{dir, filepath.Join(dir, "cgroup.events"), []byte("frozen 1")}, // Version 2.
+	} {
+		if _, err := os.Stat(f.state); err == nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// frozen reports whether all processes in the group are.
+func (f *freezer) frozen() bool {
+	text, err := os.ReadFile(f.state)
+	return err == nil && bytes.Contains(text, f.says)
+}
+
+// holds reports whether every living process of a tree is in the group or below.
+func (f *freezer) holds(s *proc.Snapshot) bool {
+	members := map[int]bool{}
+	err := filepath.WalkDir(f.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		for line := range bytes.Lines(text) {
+			if pid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
+				members[pid] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return false
+	}
+	for _, t := range s.Tasks {
+		if !t.Zombie && !members[t.PID] {
+			return false
+		}
+	}
+	return true
+}
+
+// traced reports whether every thread of a tree has a tracer.
+func traced(s *proc.Snapshot) bool {
+	for _, t := range s.Tasks {
+		if t.Zombie {
+			continue
+		}
+		for _, tid := range t.Threads {
+			if status, err := proc.ReadStatus(tid); err != nil || status.TracerPID == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// chill is what is known of a tree whose control group was frozen before it was traced.
+// The moment at which that was seen is the freeze instant if from then on, until every
+// thread had a tracer, the group was seen frozen each time: whoever traces thaws it
+// afterwards, and a traced thread stops before it is back in its program.
+type chill struct {
+	group  *freezer // nil: there is none.
+	seen   *freeze  // nil: not frozen yet.
+	traced bool     // Every thread has had a tracer, and the group was still frozen.
+}
+
+// look takes notice of one more scan, before which the clocks were read as started. frozen
+// is whether the group was, before the scan. record makes a reading of now.
+func (c *chill) look(frozen bool, now *proc.Snapshot, record func() *freeze) {
+	switch {
+	case c.group == nil || c.traced:
+	case !frozen:
+		c.seen = nil // It was another's freezing, or went wrong.
+	case c.seen == nil:
+		if c.group.holds(now) {
+			c.seen = record()
+		}
+	case !c.seen.snapshot.Same(now):
+		c.seen = nil
+	default:
+		// Once more: the group is to be frozen after every thread was seen traced.
+		c.traced = traced(now) && c.group.frozen()
+	}
+}
+
+// instead returns what was known earlier than f, if it is of the same tree.
+func (c *chill) instead(f *freeze) *freeze {
+	if f == nil || !c.traced || !c.seen.snapshot.Same(f.snapshot) {
+		return f
+	}
+	return c.seen
+}
