@@ -63,7 +63,10 @@ type PlanOptions struct {
 // Plan works out what a restore of the images would do to the clocks if the tree
 // resumed here and now. It looks for one tick of the clock, so it takes some
 // milliseconds. Nothing is created.
-func Plan(im *Images, o PlanOptions) (*clockstate.Plan, error) {
+func Plan(im *Images, o PlanOptions) (*clockstate.Plan, error) { return PlanState(im.State, o) }
+
+// PlanState is Plan of clocks alone, wherever their images are.
+func PlanState(s *clockstate.State, o PlanOptions) (*clockstate.Plan, error) {
 	clocks, err := hostclock.NewReader()
 	if err != nil {
 		return nil, err
@@ -72,17 +75,17 @@ func Plan(im *Images, o PlanOptions) (*clockstate.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return planFrom(im, clocks, tick, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link})
+	return planFrom(s, clocks, tick, clockstate.PlanOptions{Policy: o.Policy, Link: o.Link})
 }
 
 // planFrom reads the clocks and plans from there.
-func planFrom(im *Images, clocks *hostclock.Reader, tick clockstate.Tick, o clockstate.PlanOptions) (*clockstate.Plan, error) {
+func planFrom(s *clockstate.State, clocks *hostclock.Reader, tick clockstate.Tick, o clockstate.PlanOptions) (*clockstate.Plan, error) {
 	now, err := clocks.Read()
 	if err != nil {
 		return nil, err
 	}
 	now.Tick = tick
-	return clockstate.NewPlan(im.State, now, o)
+	return clockstate.NewPlan(s, now, o)
 }
 
 // heedWallClock carries out the user's wish for a wall clock that is behind. It

@@ -140,7 +140,7 @@ func (r *restore) fixClocks(ctx context.Context, lead clockstate.Nanos) (*clocks
 	if err != nil {
 		return nil, err
 	}
-	r.plan, err = planFrom(r.images, r.clocks, tick, clockstate.PlanOptions{
+	r.plan, err = planFrom(r.images.State, r.clocks, tick, clockstate.PlanOptions{
 		Policy: r.Policy, Lead: lead, Link: r.Link,
 	})
 	if err != nil {

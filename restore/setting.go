@@ -64,7 +64,7 @@ func (s *setting) answer() error {
 	if err != nil {
 		return err
 	}
-	if s.plan, err = planFrom(s.images, s.clocks, tick, s.options); err != nil {
+	if s.plan, err = planFrom(s.images.State, s.clocks, tick, s.options); err != nil {
 		return err
 	}
 	planned, err := oneNamespace(s.plan)

@@ -67,7 +67,7 @@ func (s *Staging) lookBefore() error {
 func (s *Staging) dropEarlier() error {
 	var errs []error
 	for name, changed := range s.before {
-		if !listed(name) {
+		if !Listed(name) {
 			continue
 		}
 		path := filepath.Join(s.path, name)
@@ -87,7 +87,7 @@ func (s *Staging) disown() error {
 	entries, err := os.ReadDir(s.path)
 	errs := []error{removeIfThere(filepath.Join(s.path, FileManifest)), err}
 	for _, e := range entries {
-		if _, earlier := s.before[e.Name()]; listed(e.Name()) && !earlier {
+		if _, earlier := s.before[e.Name()]; Listed(e.Name()) && !earlier {
 			errs = append(errs, removeIfThere(filepath.Join(s.path, e.Name())))
 		}
 	}

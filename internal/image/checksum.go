@@ -114,6 +114,44 @@ func checksumBlock(path string, at, size int64, into *uint32) error {
 	return nil
 }
 
+// Summer computes the entry of a file that is written to it in pieces, for a reader that
+// sees the file but once. It needs the same few bytes of memory for a file of any size.
+// The zero value is an empty file.
+type Summer struct {
+	size  int64
+	block uint32 // Of the block that has been begun, if any.
+	all   uint32 // Of the checksums of all whole blocks.
+}
+
+// Write takes the next piece of the file. It never fails.
+func (s *Summer) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		piece := p[:min(int64(len(p)), BlockSize-s.size%BlockSize)]
+		s.block = crc32.Update(s.block, castagnoli(), piece)
+		s.size += int64(len(piece))
+		if s.size%BlockSize == 0 {
+			s.all, s.block = s.append(), 0
+		}
+		p = p[len(piece):]
+	}
+	return n, nil
+}
+
+// append is all with the present block behind it.
+func (s *Summer) append() uint32 {
+	return crc32.Update(s.all, castagnoli(), binary.LittleEndian.AppendUint32(nil, s.block))
+}
+
+// Entry is that of a file which holds what has been written so far.
+func (s *Summer) Entry(name string) Entry {
+	e := Entry{Name: name, Size: s.size, Sum: s.all}
+	if s.size%BlockSize != 0 {
+		e.Sum = s.append()
+	}
+	return e
+}
+
 // combine makes a file's checksum from those of its blocks.
 func combine(blocks []uint32) uint32 {
 	var all []byte

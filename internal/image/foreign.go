@@ -3,11 +3,10 @@
 package image
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -39,15 +38,16 @@ func OpenForeign(dir string) (*Images, error) {
 	if stagingName(filepath.Base(abs)) {
 		return nil, fmt.Errorf("%s: %w: it is what an interrupted dump of crtime's has left", abs, ErrNoImages)
 	}
-	if _, err := os.Lstat(filepath.Join(abs, inventory)); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no %s: %w; CRIU did not finish a dump there", abs, inventory, ErrNoImages)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	if err := CheckForeign(abs, names); err != nil {
+		return nil, err
 	}
 	im := &Images{Dir: abs}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ownPrefix) || stagingName(e.Name()) {
-			return nil, fmt.Errorf("%s: %w: there is %s, but not all of a dump of crtime's", abs, ErrNoImages, e.Name())
-		}
-		if !listed(e.Name()) {
+		if !Listed(e.Name()) {
 			continue
 		}
 		info, err := e.Info()
@@ -60,6 +60,20 @@ func OpenForeign(dir string) (*Images, error) {
 		im.size += info.Size()
 	}
 	return im, nil
+}
+
+// CheckForeign says by the names of the files in dir whether a plain CRIU can have
+// completed a dump there. The error is ErrNoImages.
+func CheckForeign(dir string, names []string) error {
+	for _, name := range names {
+		if strings.HasPrefix(name, ownPrefix) || stagingName(name) {
+			return fmt.Errorf("%s: %w: there is %s, but not all of a dump of crtime's", dir, ErrNoImages, name)
+		}
+	}
+	if !slices.Contains(names, inventory) {
+		return fmt.Errorf("%s has no %s: %w; CRIU did not finish a dump there", dir, inventory, ErrNoImages)
+	}
+	return nil
 }
 
 // stagingName reports whether a name is that of a staging directory of any dump.

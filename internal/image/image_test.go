@@ -121,10 +121,10 @@ func TestVouch(t *testing.T) {
 		for name, data := range files {
 			must(t, s.WriteFile(name, data))
 		}
-		if listed(name) {
+		if Listed(name) {
 			s.Vouch(name, int64(len(data)), sums(data))
 		}
-		if len(data) > 0 && listed(name) {
+		if len(data) > 0 && Listed(name) {
 			alter(t, filepath.Join(s.Path(), name), int64(len(data))-1)
 		}
 		m, err := s.Commit()
@@ -137,7 +137,7 @@ func TestVouch(t *testing.T) {
 		if string(m.Encode()) != string(want.Manifest.Encode()) {
 			t.Errorf("%s: got %v, want %v", name, m, want.Manifest)
 		}
-		if _, err := Open(dir); errors.Is(err, ErrAltered) != (len(data) > 0 && listed(name)) {
+		if _, err := Open(dir); errors.Is(err, ErrAltered) != (len(data) > 0 && Listed(name)) {
 			t.Errorf("%s: opened with %v", name, err)
 		}
 	}
@@ -481,5 +481,50 @@ func TestDiscardCommitted(t *testing.T) {
 		}
 		must(t, other.Discard())
 		noLeftovers(t, dir)
+	}
+}
+
+// TestSummer writes files in pieces, and compares with the checksums of whole files.
+func TestSummer(t *testing.T) {
+	dir := t.TempDir()
+	for _, size := range []int{0, 1, BlockSize - 1, BlockSize, BlockSize + 1, 2 * BlockSize} {
+		data := make([]byte, size)
+		for i := 0; i < size; i += 1021 {
+			data[i] = byte(i)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "a.img"), data, 0o600))
+		want, err := Checksums(dir, []string{"a.img"})
+		must(t, err)
+		for _, piece := range []int{BlockSize/2 + 1, 3 * BlockSize} {
+			var s Summer
+			for part := range slices.Chunk(data, piece) {
+				if n, err := s.Write(part); n != len(part) || err != nil {
+					t.Fatalf("wrote %d, %v", n, err)
+				}
+			}
+			if got := s.Entry("a.img"); got != want[0] {
+				t.Errorf("%d bytes by %d: got %+v, want %+v", size, piece, got, want[0])
+			}
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a, b := Entry{"a.img", 1, 2}, Entry{"b.img", 3, 4}
+	for _, tc := range []struct {
+		name  string
+		found []Entry
+		file  string
+		want  error
+	}{
+		{"as it was", []Entry{b, a, {"dump.log", 1, 1}}, "", nil},
+		{"missing", []Entry{b}, "a.img", ErrMissing},
+		{"size", []Entry{a, {"b.img", 4, 4}}, "b.img", ErrAltered},
+		{"checksum", []Entry{a, {"b.img", 3, 5}}, "b.img", ErrAltered},
+		{"stranger", []Entry{a, b, {"c.img", 1, 1}}, "c.img", ErrAltered},
+	} {
+		if file, err := (Manifest{a, b}).Compare(tc.found); file != tc.file || !errors.Is(err, tc.want) {
+			t.Errorf("%s: got %q, %v", tc.name, file, err)
+		}
 	}
 }

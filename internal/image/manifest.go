@@ -119,6 +119,47 @@ func parseEntry(line string) (Entry, error) {
 	return e, nil
 }
 
+// Compare holds files that somebody has read, in any order, against the manifest: none
+// missing, none of another size, none with another checksum, no image that the dump did
+// not write. It returns the name of a file that is not as it should be, and ErrMissing or
+// ErrAltered with the reason.
+func (m Manifest) Compare(found []Entry) (name string, err error) {
+	seen := make(map[string]bool, len(found))
+	for _, f := range found {
+		e, known := m.find(f.Name)
+		switch {
+		case !known && Listed(f.Name):
+			return f.Name, errStranger
+		case !known:
+			continue
+		case f.Size != e.Size:
+			return f.Name, e.otherSize(f.Size)
+		case f.Sum != e.Sum:
+			return f.Name, e.otherSum(f.Sum)
+		}
+		seen[f.Name] = true
+	}
+	for _, e := range m {
+		if !seen[e.Name] {
+			return e.Name, ErrMissing
+		}
+	}
+	return "", nil
+}
+
+// errStranger says that there is an image which the manifest does not have.
+var errStranger = fmt.Errorf("%w: the dump did not write this file", ErrAltered)
+
+// otherSize says that a file has another size.
+func (e Entry) otherSize(size int64) error {
+	return fmt.Errorf("%w: it has %d bytes, the dump wrote %d", ErrAltered, size, e.Size)
+}
+
+// otherSum says that a file has another checksum.
+func (e Entry) otherSum(sum uint32) error {
+	return fmt.Errorf("%w: its checksum is %08x, the dump wrote %08x", ErrAltered, sum, e.Sum)
+}
+
 // find returns the entry of a file.
 func (m Manifest) find(name string) (Entry, bool) {
 	at, ok := slices.BinarySearchFunc(m, name, func(e Entry, n string) int { return strings.Compare(e.Name, n) })

@@ -84,7 +84,7 @@ func (im *Images) check() error {
 		case !info.Mode().IsRegular():
 			return fmt.Errorf("%s: %w: it is not a regular file", path, ErrAltered)
 		case info.Size() != e.Size:
-			return fmt.Errorf("%s: %w: it has %d bytes, the dump wrote %d", path, ErrAltered, info.Size(), e.Size)
+			return fmt.Errorf("%s: %w", path, e.otherSize(info.Size()))
 		}
 	}
 	if err := im.strangers(); err != nil {
@@ -96,8 +96,7 @@ func (im *Images) check() error {
 	}
 	for i, e := range im.Manifest {
 		if now[i].Sum != e.Sum {
-			return fmt.Errorf("%s: %w: its checksum is %08x, the dump wrote %08x",
-				filepath.Join(im.Dir, e.Name), ErrAltered, now[i].Sum, e.Sum)
+			return fmt.Errorf("%s: %w", filepath.Join(im.Dir, e.Name), e.otherSum(now[i].Sum))
 		}
 	}
 	return nil
@@ -111,15 +110,15 @@ func (im *Images) strangers() error {
 		return fmt.Errorf("image directory: %w", err)
 	}
 	for _, e := range entries {
-		if _, known := im.Manifest.find(e.Name()); !known && listed(e.Name()) {
-			return fmt.Errorf("%s: %w: the dump did not write this file", filepath.Join(im.Dir, e.Name()), ErrAltered)
+		if _, known := im.Manifest.find(e.Name()); !known && Listed(e.Name()) {
+			return fmt.Errorf("%s: %w", filepath.Join(im.Dir, e.Name()), errStranger)
 		}
 	}
 	return nil
 }
 
-// listed reports whether a file belongs into the manifest: an image, that is,
+// Listed reports whether a file belongs into the manifest: an image, that is,
 // but neither a log nor the statistics that CRIU writes after everything else.
-func listed(name string) bool {
+func Listed(name string) bool {
 	return strings.HasSuffix(name, suffix)
 }

@@ -200,7 +200,7 @@ func (s *Staging) WriteFile(name string, data []byte) error {
 	if err := writeFile(int(s.dir.Fd()), name, data); err != nil {
 		return fmt.Errorf("write image %s: %w", filepath.Join(s.path, name), err)
 	}
-	if !listed(name) {
+	if !Listed(name) {
 		return nil
 	}
 	blocks := make([]uint32, 0, blockCount(int64(len(data))))
@@ -252,7 +252,7 @@ func (s *Staging) Commit() (Manifest, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && listed(e.Name()) {
+		if e.Type().IsRegular() && Listed(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

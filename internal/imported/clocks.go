@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -29,29 +27,33 @@ type clocks struct {
 }
 
 // readClocks finds the image of the clocks and reads it.
-func readClocks(dir string) (*clocks, error) {
-	found, err := filepath.Glob(filepath.Join(dir, "timens-*.img"))
+func readClocks(from Source) (*clocks, error) {
+	found, err := from.Match("timens-*.img")
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("image directory: %w", err)
+		return nil, err
 	case len(found) == 0:
 		return nil, ErrNoClocks
 	case len(found) > 1:
-		return nil, fmt.Errorf("%s: %w: the tree was in more than one time namespace", found[1], engine.ErrUnsupported)
+		return nil, fmt.Errorf("%s: %w: the tree was in more than one time namespace", from.Path(found[1]), engine.ErrUnsupported)
 	}
-	path := found[0]
-	number := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "timens-"), ".img")
+	path := from.Path(found[0])
+	number := strings.TrimSuffix(strings.TrimPrefix(found[0], "timens-"), ".img")
 	space, err := strconv.ParseUint(number, 10, 32)
 	if err != nil {
 		return nil, damaged(path, "%q is not the number of a time namespace", number)
 	}
-	e, err := readOne[timens.TimensEntry](path, timensMagic)
+	data, date, err := from.Read(found[0], maxFile)
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(path)
+	all, err := parse[timens.TimensEntry](path, data, timensMagic)
 	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
+		return nil, err
+	}
+	e, err := only(path, all)
+	if err != nil {
+		return nil, err
 	}
 	c := &clocks{space: uint32(space)}
 	monotonic, okMonotonic := nanos(e.GetMonotonic())
@@ -65,7 +67,7 @@ func readClocks(dir string) (*clocks, error) {
 		MonotonicCoarse: monotonic,
 		Boottime:        boottime,
 	}
-	c.reading.Realtime = wallClock(info.ModTime())
+	c.reading.Realtime = wallClock(date)
 	return c, nil
 }
 
@@ -95,9 +97,9 @@ func wallClock(date time.Time) clockstate.Nanos {
 // readWindow is how long after the freeze CRIU can have read the clocks: while it
 // froze the tree, or had it frozen. 0: it left no statistics beside the images, which
 // a restore can do without.
-func readWindow(dir string) clockstate.Nanos {
+func readWindow(from Source) clockstate.Nanos {
 	const micro = clockstate.Nanos(time.Microsecond)
-	e, err := readOne[stats.StatsEntry](filepath.Join(dir, "stats-dump"), statsMagic)
+	e, err := readOne[stats.StatsEntry](from, "stats-dump", statsMagic)
 	if err != nil {
 		return 0
 	}

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"google.golang.org/protobuf/proto"
 
@@ -45,21 +43,16 @@ type message[T any] interface {
 
 // readAll reads all messages of an image. A file that does not exist is an
 // image.ErrMissing.
-func readAll[T any, M message[T]](path string, magic uint32) ([]M, error) {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", path, image.ErrMissing)
-	}
+func readAll[T any, M message[T]](from Source, name string, magic uint32) ([]M, error) {
+	data, _, err := from.Read(name, maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
+		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, damaged(path, "it is no regular file, or far too large")
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
-	}
+	return parse[T, M](from.Path(name), data, magic)
+}
+
+// parse takes an image apart. path names it in errors.
+func parse[T any, M message[T]](path string, data []byte, magic uint32) ([]M, error) {
 	messages, err := split(data, magic)
 	if err != nil {
 		return nil, damaged(path, "%w", err)
@@ -75,13 +68,18 @@ func readAll[T any, M message[T]](path string, magic uint32) ([]M, error) {
 }
 
 // readOne reads an image that holds one message.
-func readOne[T any, M message[T]](path string, magic uint32) (M, error) {
-	all, err := readAll[T, M](path, magic)
+func readOne[T any, M message[T]](from Source, name string, magic uint32) (M, error) {
+	all, err := readAll[T, M](from, name, magic)
 	if err != nil {
 		return nil, err
 	}
+	return only(from.Path(name), all)
+}
+
+// only is the message of an image that is to hold one.
+func only[M any](path string, all []M) (one M, err error) {
 	if len(all) != 1 {
-		return nil, damaged(path, "it holds %d entries, and should hold one", len(all))
+		return one, damaged(path, "it holds %d entries, and should hold one", len(all))
 	}
 	return all[0], nil
 }

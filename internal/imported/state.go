@@ -4,7 +4,6 @@ package imported
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 
 	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
@@ -20,6 +19,8 @@ const (
 	taskDead = 2
 	// by is the engine of such a dump, which has the name that crtime gives to CRIU.
 	by = "criu"
+	// pstreeFile lists the processes.
+	pstreeFile = "pstree.img"
 )
 
 // State returns the record of the clocks of the tree in a directory, which is valid.
@@ -29,24 +30,26 @@ const (
 //
 // The error is ErrNoClocks, engine.ErrUnsupported, or for files that contradict
 // themselves or each other image.ErrMissing or image.ErrAltered.
-func State(dir string) (*clockstate.State, error) {
-	read, err := readClocks(dir)
+func State(dir string) (*clockstate.State, error) { return StateOf(directory(dir)) }
+
+// StateOf is State of images that lie elsewhere. Its errors are State's and from's.
+func StateOf(from Source) (*clockstate.State, error) {
+	read, err := readClocks(from)
 	if err != nil {
 		return nil, err
 	}
-	inv, err := readOne[inventory.InventoryEntry](filepath.Join(dir, "inventory.img"), inventoryMagic)
+	inv, err := readOne[inventory.InventoryEntry](from, "inventory.img", inventoryMagic)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{dir: dir, own: inv.GetRootIds(), clocks: read, state: &clockstate.State{
+	t := &tree{from: from, own: inv.GetRootIds(), clocks: read, state: &clockstate.State{
 		Freeze:       read.reading,
 		FreezeSource: clockstate.FreezeImported,
-		FreezeWindow: readWindow(dir),
+		FreezeWindow: readWindow(from),
 		Namespaces:   []clockstate.Namespace{{ID: spaceID(read.space)}},
 		Engine:       by,
 	}}
-	path := filepath.Join(dir, "pstree.img")
-	entries, err := readAll[pstree.PstreeEntry](path, pstreeMagic)
+	entries, err := readAll[pstree.PstreeEntry](from, pstreeFile, pstreeMagic)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +59,7 @@ func State(dir string) (*clockstate.State, error) {
 		}
 	}
 	if err := t.state.Validate(); err != nil {
-		return nil, damaged(path, "%w", err)
+		return nil, damaged(from.Path(pstreeFile), "%w", err)
 	}
 	return t.state, nil
 }
@@ -66,31 +69,31 @@ func spaceID(number uint32) uint64 { return max(uint64(number), 1) }
 
 // tree is a state that is being filled with processes.
 type tree struct {
-	dir    string
+	from   Source
 	own    *criucore.TaskKobjIdsEntry // Of CRIU itself.
 	clocks *clocks
 	state  *clockstate.State
 }
 
-// path is that of an image of one process.
-func (t *tree) path(stem string, pid uint32) string {
-	return filepath.Join(t.dir, stem+"-"+strconv.FormatUint(uint64(pid), 10)+".img")
+// fileOf is the name of an image of one process.
+func fileOf(stem string, pid uint32) string {
+	return stem + "-" + strconv.FormatUint(uint64(pid), 10) + ".img"
 }
 
 // add adds a process, unless it is a zombie, which reads no clock.
 func (t *tree) add(e *pstree.PstreeEntry) error {
 	pid := e.GetPid()
 	if pid == 0 || pid >= clockstate.PIDLimit || e.GetPpid() >= clockstate.PIDLimit {
-		return damaged(filepath.Join(t.dir, "pstree.img"), "%d or its parent %d is not a possible process number", pid, e.GetPpid())
+		return damaged(t.from.Path(pstreeFile), "%d or its parent %d is not a possible process number", pid, e.GetPpid())
 	}
-	core, err := readOne[criucore.CoreEntry](t.path("core", pid), coreMagic)
+	core, err := readOne[criucore.CoreEntry](t.from, fileOf("core", pid), coreMagic)
 	if err != nil {
 		return err
 	}
 	if core.GetTc().GetTaskState() == taskDead {
 		return nil
 	}
-	ids, err := readOne[criucore.TaskKobjIdsEntry](t.path("ids", pid), idsMagic)
+	ids, err := readOne[criucore.TaskKobjIdsEntry](t.from, fileOf("ids", pid), idsMagic)
 	if err != nil {
 		return err
 	}
@@ -132,7 +135,7 @@ func (t *tree) checkSpace(pid uint32, ids *criucore.TaskKobjIdsEntry) error {
 	}
 	if got := ids.GetTimeNsId(); got != want {
 		return fmt.Errorf("%s: %w: process %d was in time namespace %d, and the clocks are those of namespace %d",
-			t.path("ids", pid), engine.ErrUnsupported, pid, got, want)
+			t.from.Path(fileOf("ids", pid)), engine.ErrUnsupported, pid, got, want)
 	}
 	return nil
 }
