@@ -37,7 +37,7 @@ func rules() []rule {
 		{
 			From: []string{
 				"internal/timens/...", "internal/hostclock/...", "internal/image/...", "internal/urgent/...",
-				"internal/proc/...", "internal/engine/...", "internal/imported/...",
+				"internal/proc/...", "internal/engine/...", "internal/imported/...", "internal/archive/...",
 			},
 			Forbid: []string{"checkpoint/...", "restore/...", "cmd/...", "internal/criu/..."},
 			Why:    "what talks to the kernel and to files serves every engine and every order of things, and knows none",
