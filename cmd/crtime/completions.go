@@ -42,10 +42,10 @@ func completePolicies(*cobra.Command, []string, string) ([]cobra.Completion, cob
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeDir proposes directories for a command's only argument.
-func completeDir(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeRecording proposes directories and files for a command's only argument.
+func completeRecording(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return nil, cobra.ShellCompDirectiveFilterDirs
+	return nil, cobra.ShellCompDirectiveDefault
 }

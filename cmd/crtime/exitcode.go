@@ -9,6 +9,7 @@ import (
 
 	"github.com/crtime/crtime/checkpoint"
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/archive"
 	"github.com/crtime/crtime/internal/criu"
 	"github.com/crtime/crtime/internal/engine"
 	"github.com/crtime/crtime/internal/image"
@@ -96,6 +97,7 @@ func reasons() []struct {
 		{exitImages, []error{
 			errNoDirectory, image.ErrNoImages, image.ErrAltered, image.ErrMissing, image.ErrManifest, image.ErrUntrusted, restore.ErrNoClocks,
 			criuimg.ErrDamaged, memory.ErrImages,
+			archive.ErrFormat, archive.ErrNoCheckpoint, archive.ErrTruncated, archive.ErrTooLarge, archive.ErrNoClocks,
 			clockstate.ErrMagic, clockstate.ErrTruncated, clockstate.ErrAltered, clockstate.ErrNewer, clockstate.ErrFuture,
 		}},
 		{exitUnsupported, []error{

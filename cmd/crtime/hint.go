@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/archive"
 	"github.com/crtime/crtime/internal/image"
 	"github.com/crtime/crtime/internal/proc"
 	"github.com/crtime/crtime/internal/timens"
@@ -16,11 +17,13 @@ import (
 
 // hintFor says what a user can do about an error whose own text does not, or "".
 func hintFor(err error) string {
+	_, inArchive := errors.AsType[*archive.Error](err)
 	switch {
 	case errors.Is(err, timens.ErrNotSupported):
 		return "'crtime check' shows what this kernel can do"
-	case errors.Is(err, image.ErrAltered), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrManifest),
-		errors.Is(err, clockstate.ErrAltered), errors.Is(err, clockstate.ErrTruncated), errors.Is(err, clockstate.ErrMagic):
+	case inArchive && damaged(err):
+		return "copy the archive again from where it was written, or write it again"
+	case damaged(err):
 		return "copy the whole directory again from where it was dumped; no process was made"
 	case errors.Is(err, image.ErrUntrusted):
 		return "if you know who made them and trust them, restore with --trust-images"
@@ -38,4 +41,11 @@ func hintFor(err error) string {
 		return "crtime needs root's privileges: run it with sudo, or start the program with 'crtime run'"
 	}
 	return ""
+}
+
+// damaged reports whether images are not what was written.
+func damaged(err error) bool {
+	return errors.Is(err, image.ErrAltered) || errors.Is(err, image.ErrMissing) || errors.Is(err, image.ErrManifest) ||
+		errors.Is(err, clockstate.ErrAltered) || errors.Is(err, clockstate.ErrTruncated) || errors.Is(err, clockstate.ErrMagic) ||
+		errors.Is(err, archive.ErrTruncated)
 }

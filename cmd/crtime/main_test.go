@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the transcripts of testdata/script. In them crtime is this
 // test binary, "mkimages DIR" writes the images of a tree of three, or with "one"
-// behind it those of its root alone, and "mkplain DIR" those of a plain CRIU, dumped at
-// frozenAt.
+// behind it those of its root alone, "mkplain DIR" those of a plain CRIU, dumped at
+// frozenAt, and "mkarchive DIR FILE none|gzip|zstd" what podman exports of the images in DIR.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -61,8 +61,30 @@ func TestScripts(t *testing.T) {
 				ts.Check(testkit.PlainTree().Write(dir))
 				ts.Check(os.Chtimes(filepath.Join(dir, "timens-0.img"), date, date))
 			},
+			"mkarchive": func(ts *testscript.TestScript, _ bool, args []string) {
+				if len(args) != 3 {
+					ts.Fatalf("usage: mkarchive DIR FILE none|gzip|zstd")
+				}
+				ts.Check(writeArchive(ts.MkAbs(args[0]), ts.MkAbs(args[1]), args[2]))
+			},
 		},
 	})
+}
+
+// writeArchive writes an archive of the images in dir as podman would.
+func writeArchive(dir, file, compression string) error {
+	members, err := testkit.Podman(dir)
+	if err != nil {
+		return err
+	}
+	data, err := testkit.Tar(members)
+	if err != nil {
+		return err
+	}
+	if data, err = testkit.Compress(data, compression); err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o600)
 }
 
 // writeImages writes a clock image into a directory as a dump would.

@@ -16,7 +16,7 @@ import (
 // planOptions are the flags of plan.
 type planOptions struct {
 	restore.PlanOptions
-	dir     string
+	path    string
 	oci     bool
 	unshare bool
 }
@@ -25,11 +25,11 @@ type planOptions struct {
 func newPlanCommand(env *environment) *cobra.Command {
 	o := &planOptions{}
 	cmd := &cobra.Command{
-		Use:   "plan DIR",
+		Use:   "plan DIR|ARCHIVE",
 		Short: "Show what a restore would do to the clocks, here and now",
 		Long: `Work out what a restore of the images in DIR would do to the clocks if the tree
 resumed on this machine at this moment. Nothing is created. The images are
-checked first.
+checked first. ARCHIVE is a container's checkpoint, as for 'crtime show'.
 
 With --oci or --unshare the plan is printed for somebody else who makes the time
 namespace, for a program that keeps its state itself and is to have the clocks of
@@ -50,10 +50,10 @@ are moved forward to them, by up to two seconds, and crtime says by how much.`,
 
   # Start a program with these clocks, without crtime.
   $(crtime plan images --unshare) ./server`,
-		Args:              exactArgs("the image directory"),
-		ValidArgsFunction: completeDir,
+		Args:              exactArgs("the image directory or checkpoint archive"),
+		ValidArgsFunction: completeRecording,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.dir = args[0]
+			o.path = args[0]
 			return runPlan(cmd.Context(), env, o)
 		},
 	}
@@ -67,13 +67,13 @@ are moved forward to them, by up to two seconds, and crtime says by how much.`,
 
 // runPlan plans and prints.
 func runPlan(ctx context.Context, env *environment, o *planOptions) error {
-	images, err := openImages(o.dir)
+	found, err := openRecording(ctx, o.path)
 	if err != nil {
 		return err
 	}
-	plan, err := restore.Plan(images, o.PlanOptions)
+	plan, err := restore.PlanState(found.state, o.PlanOptions)
 	if err != nil {
-		return fmt.Errorf("plan a restore of %s: %w", o.dir, err)
+		return fmt.Errorf("plan a restore of %s: %w", o.path, err)
 	}
 	switch {
 	case o.oci:
@@ -81,7 +81,7 @@ func runPlan(ctx context.Context, env *environment, o *planOptions) error {
 	case o.unshare:
 		return printUnshare(ctx, env, plan)
 	}
-	return env.result(newPlanResult(images.Dir, plan), func() string { return planText(plan) })
+	return env.result(newPlanResult(found.path, plan), func() string { return planText(plan) })
 }
 
 // planResult is what plan prints with --json.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,7 +20,7 @@ import (
 // showOptions are the flags of show.
 type showOptions struct {
 	restore.PlanOptions
-	dir   string
+	path  string
 	svg   string
 	ascii bool
 }
@@ -28,21 +29,29 @@ type showOptions struct {
 func newShowCommand(env *environment) *cobra.Command {
 	o := &showOptions{}
 	cmd := &cobra.Command{
-		Use:   "show DIR",
+		Use:   "show DIR|ARCHIVE",
 		Short: "Show the clocks that a dump recorded, and draw the outage",
 		Long: `Show what the clocks of every process and time namespace read when the tree in DIR
 was frozen, and draw the time from then until a restore here and now. The images
-are checked first; nothing is changed.`,
+are checked first; nothing is changed.
+
+ARCHIVE is what 'podman container checkpoint --export' has written, compressed with
+zstd or gzip or not at all, or such an archive of CRI-O's or containerd's. It is read once
+and not unpacked, every image in it is checked, and the container is shown too.`,
 		Example: `  # In the terminal.
   crtime show images
 
   # As a picture.
-  crtime show images --svg outage.svg`,
-		Args:              exactArgs("the image directory"),
-		ValidArgsFunction: completeDir,
-		RunE: func(_ *cobra.Command, args []string) error {
-			o.dir = args[0]
-			return runShow(env, o)
+  crtime show images --svg outage.svg
+
+  # A container's checkpoint.
+  podman container checkpoint --export=web.tar.zst web
+  crtime show web.tar.zst`,
+		Args:              exactArgs("the image directory or checkpoint archive"),
+		ValidArgsFunction: completeRecording,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.path = args[0]
+			return runShow(cmd.Context(), env, o)
 		},
 	}
 	policyFlag(cmd, &o.Policy)
@@ -53,24 +62,24 @@ are checked first; nothing is changed.`,
 }
 
 // runShow opens the images and shows what they hold.
-func runShow(env *environment, o *showOptions) error {
-	images, err := openImages(o.dir)
+func runShow(ctx context.Context, env *environment, o *showOptions) error {
+	found, err := openRecording(ctx, o.path)
 	if err != nil {
 		return err
 	}
 	// Images can be looked at where they could not be restored: then there is
 	// no drawing, and the reason why.
-	plan, planErr := restore.Plan(images, o.PlanOptions)
+	plan, planErr := restore.PlanState(found.state, o.PlanOptions)
 	if planErr != nil && o.svg != "" {
-		return fmt.Errorf("draw the outage of %s: %w", o.dir, planErr)
+		return fmt.Errorf("draw the outage of %s: %w", o.path, planErr)
 	}
 	if o.svg != "" {
 		if err := writeFileWhole(o.svg, svgOf(newTimeline(plan))); err != nil {
 			return err
 		}
 	}
-	return env.result(newShowResult(images, plan, planErr), func() string {
-		text := stateText(images)
+	return env.result(newShowResult(found, plan, planErr), func() string {
+		text := recordingText(found)
 		if planErr != nil {
 			return text + fmt.Sprintf("\nNo drawing: a restore is not possible here and now: %v.\n", planErr)
 		}
@@ -82,32 +91,41 @@ func runShow(env *environment, o *showOptions) error {
 type showResult struct {
 	Images  string            `json:"images"`
 	Bytes   int64             `json:"bytes"`
+	Archive *archiveResult    `json:"archive,omitempty"` // Absent for a directory.
 	State   *clockstate.State `json:"state"`
 	Plan    *planResult       `json:"plan,omitempty"`       // Absent if it failed.
 	PlanErr string            `json:"plan_error,omitempty"` // Why.
 }
 
 // newShowResult picks what showResult holds.
-func newShowResult(im *restore.Images, plan *clockstate.Plan, planErr error) showResult {
-	r := showResult{Images: im.Dir, Bytes: im.Bytes(), State: im.State}
+func newShowResult(from *recording, plan *clockstate.Plan, planErr error) showResult {
+	r := showResult{Images: from.path, Bytes: from.bytes, Archive: newArchiveResult(from.archive), State: from.state}
 	if planErr != nil {
 		r.PlanErr = planErr.Error()
 		return r
 	}
-	p := newPlanResult(im.Dir, plan)
+	p := newPlanResult(from.path, plan)
 	r.Plan = &p
 	return r
 }
 
+// recordingText shows a recording to people.
+func recordingText(from *recording) string {
+	if from.archive == nil {
+		return stateText(from)
+	}
+	return archiveText(from.path, from.archive) + stateText(from)
+}
+
 // stateText shows recorded clocks to people.
-func stateText(im *restore.Images) string {
-	s := im.State
+func stateText(from *recording) string {
+	s := from.state
 	var b strings.Builder
 	if s.FreezeSource == clockstate.FreezeImported {
-		fmt.Fprintf(&b, "%s: %s, dumped by CRIU alone: there are no checksums, and the host is not known\n", im.Dir, bytesText(im.Bytes()))
+		fmt.Fprintf(&b, "%s: %s, dumped by CRIU alone: there are no checksums, and the host is not known\n", from.images, bytesText(from.bytes))
 		fmt.Fprintf(&b, "Frozen by %s (%s), by the date of its image\n", wallText(s.Freeze.Realtime), freezeText(s))
 	} else {
-		fmt.Fprintf(&b, "%s: %s, dumped by crtime %s with engine %s\n", im.Dir, bytesText(im.Bytes()), s.ToolVersion, s.Engine)
+		fmt.Fprintf(&b, "%s: %s, dumped by crtime %s with engine %s\n", from.images, bytesText(from.bytes), s.ToolVersion, s.Engine)
 		fmt.Fprintf(&b, "Host %s, Linux %s, boot %s\n", s.Host.Hostname, s.Host.KernelRelease, s.Host.BootID)
 		fmt.Fprintf(&b, "Frozen at %s (%s), wall clock %s\n", wallText(s.Freeze.Realtime), freezeText(s), wallClockText(s.Freeze.WallClock))
 	}
