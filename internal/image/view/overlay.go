@@ -3,6 +3,7 @@
 package view
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,7 +81,7 @@ func overHere(images string, l layer) (dir, opened *os.File, err error) {
 		return nil, nil, err
 	}
 	defer above.Close()
-	if opened, err = l.write(images, above); err != nil {
+	if opened, err = l.write(images, above, below); err != nil {
 		return nil, nil, err
 	}
 	if dir, err = mountOverlay(above, below); err != nil && opened != nil {
@@ -89,8 +90,9 @@ func overHere(images string, l layer) (dir, opened *os.File, err error) {
 	return dir, opened, err
 }
 
-// write fills the directory above, which is at path.
-func (l layer) write(path string, above *os.File) (opened *os.File, err error) {
+// write fills the directory above, which is at path and hides the one below. CRIU opens
+// images as users of the tree, too: whoever may read what a file covers may read the file.
+func (l layer) write(path string, above, below *os.File) (opened *os.File, err error) {
 	for _, name := range l.hidden {
 		// A device of this number hides what is below.
 		if err := unix.Mknodat(int(above.Fd()), name, unix.S_IFCHR, 0); err != nil {
@@ -99,6 +101,16 @@ func (l layer) write(path string, above *os.File) (opened *os.File, err error) {
 	}
 	for name, data := range l.files {
 		if err := os.WriteFile(filepath.Join(path, name), data, 0o600); err != nil {
+			return nil, err
+		}
+		var st unix.Stat_t
+		if err := unix.Fstatat(int(below.Fd()), name, &st, 0); errors.Is(err, unix.ENOENT) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("look at %s: %w", name, err)
+		}
+		owned := os.Chown(filepath.Join(path, name), int(st.Uid), int(st.Gid))
+		if err := errors.Join(owned, os.Chmod(filepath.Join(path, name), os.FileMode(st.Mode&0o777))); err != nil {
 			return nil, err
 		}
 	}

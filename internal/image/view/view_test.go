@@ -4,6 +4,7 @@ package view
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	criucore "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/inventory"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -85,6 +87,33 @@ func TestWithoutClocks(t *testing.T) {
 	}
 	if _, err := ReadEntry(filepath.Join(images, "ids-10.img"), got); err != nil || got.GetTimeNsId() != 9 {
 		t.Errorf("the user's images were changed: %v, %v", got, err)
+	}
+}
+
+// What the view has instead of an image may be read by whoever may read that: CRIU reads
+// some as a user of the tree's.
+func TestOverlayKeepsOwners(t *testing.T) {
+	images := imagesInTimeNS(t)
+	const mode, uid, gid = 0o640, 1234, 5678
+	path := filepath.Join(images, "ids-10.img")
+	if err := errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid)); err != nil {
+		t.Fatal(err)
+	}
+	v, err := WithoutClocks(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	dir, err := v.Overlay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), "ids-10.img", &st, 0); err != nil {
+		t.Fatal(err)
+	}
+	if st.Mode&0o777 != mode || st.Uid != uid || st.Gid != gid {
+		t.Errorf("the image has mode %o, user %d, group %d", st.Mode&0o777, st.Uid, st.Gid)
 	}
 }
 
