@@ -52,7 +52,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 		estimates: loadEstimates(), load: load{Bytes: req.Images.Bytes(), Spaces: ownSpaces(req)}, root: req.RootPID,
 	}
 	talk, swrk, err := run.start(holder, func(plan *clockstate.Plan) error {
-		if err := e.setTimers(v, req, plan); err != nil {
+		if err := run.setTimers(v, plan); err != nil {
 			return err
 		}
 		return showImages(opts, v, req.Images.Dir)
@@ -98,12 +98,16 @@ func showImages(opts *rpc.CriuOpts, v *view.View, images string) error {
 }
 
 // setTimers makes the timers of the view right, and tells of the sleeps that cannot be.
-func (e *Engine) setTimers(v *view.View, req engine.RestoreRequest, plan *clockstate.Plan) error {
-	asleep, err := setTimers(v, req.Images.Dir, req.State, plan)
-	if len(asleep) > 0 {
-		e.log().Warn("threads that were asleep will be told EINTR, which CRIU does not spare them; --engine native does", zap.Any("asleep in", asleep))
+func (r *restoring) setTimers(v *view.View, plan *clockstate.Plan) error {
+	found, err := setTimers(v, r.request.Images.Dir, r.request.State, plan)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(found.asleep) > 0 {
+		r.engine.log().Warn("threads that were asleep will be told EINTR, which CRIU does not spare them; --engine native does", zap.Any("asleep in", found.asleep))
+	}
+	r.respan = found.respan
+	return nil
 }
 
 // restoring is one restore under way.
@@ -118,6 +122,8 @@ type restoring struct {
 	// and the second was reached.
 	fixed, built, opened, ready time.Time
 	root                        int // As the request or notifications told it; 0: not known yet.
+
+	respan map[uint32]bool // The files of timers that are to be set to a span again.
 }
 
 // start fixes the clocks, tells fixed how, and starts CRIU in the namespace.
@@ -179,6 +185,9 @@ func (r *restoring) notify(n *Notification) (*Answer, error) {
 		r.root = n.PID
 	case "post-restore":
 		r.root = n.PID
+		if err := respan(r.root, r.request.Images.Dir, r.respan); err != nil {
+			r.engine.log().Warn("a timer is right, but shows that it was set to a point in time", zap.Error(err))
+		}
 		r.built = time.Now()
 		if err := r.hooks.Built(r.root, clockstate.Nanos(r.estimates.tail(r.load))); err != nil {
 			return nil, err

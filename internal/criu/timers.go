@@ -92,7 +92,9 @@ func timelineOf(clock int32, absolute bool) (int32, bool) {
 // that CRIU will add have been taken: it is exact. Otherwise, and where a clock that is
 // set must not move the timer, it is set to a span that is too long by what the restore
 // is expected to take: it is late rather than early.
-func (t *treeClocks) timerfd(e *timerfd.TimerfdEntry) {
+//
+// respan says that a timer which was set to a span has become one that is not.
+func (t *treeClocks) timerfd(e *timerfd.TimerfdEntry) (respan bool) {
 	absolute := e.GetSettimeFlags()&unix.TFD_TIMER_ABSTIME != 0
 	timeline, ok := timelineOf(int32(e.GetClockid()), absolute)
 	left, interval := nanos(e.GetVsec(), e.GetVnsec()), nanos(e.GetIsec(), e.GetInsec())
@@ -100,7 +102,7 @@ func (t *treeClocks) timerfd(e *timerfd.TimerfdEntry) {
 		left = interval // It has expired, and nobody has looked: the kernel shows it as at rest.
 	}
 	if !ok || left == 0 {
-		return
+		return false
 	}
 	due := t.frozen[timeline] + left
 	begun := floorSecond(t.fixed[timeline])
@@ -110,13 +112,14 @@ func (t *treeClocks) timerfd(e *timerfd.TimerfdEntry) {
 		at := due - begun
 		// In the past it has a negative number of seconds, and still its nanoseconds.
 		e.Vsec, e.Vnsec = proto.Uint64(uint64(floorSecond(at)/second)), proto.Uint64(uint64(at-floorSecond(at)))
-		return
+		return !absolute
 	}
 	left, missed := inPhase(t.left(timeline, left), interval)
 	left += t.released[timeline] - t.fixed[timeline]
 	e.SettimeFlags = proto.Uint32(e.GetSettimeFlags() &^ unix.TFD_TIMER_ABSTIME)
 	e.Ticks = proto.Uint64(e.GetTicks() + missed)
 	e.Vsec, e.Vnsec = split(left)
+	return false
 }
 
 // posix changes the entry of a POSIX timer. CRIU arms it when the tree is released,
@@ -169,10 +172,18 @@ func split(n clockstate.Nanos) (sec, nsec *uint64) {
 // floorSecond is the last whole second, also before 0.
 func floorSecond(n clockstate.Nanos) clockstate.Nanos { return n - (n%second+second)%second }
 
-// setTimers puts the images whose timers have to be others into the view. It returns
-// how many threads were asleep in which system calls, and will be told EINTR: CRIU does
-// not let them sleep on.
-func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.Plan) (asleep map[string]int, err error) {
+// timed is what setTimers has found.
+type timed struct {
+	// asleep says how many threads were asleep in which system calls, and will be told
+	// EINTR: CRIU does not let them sleep on.
+	asleep map[string]int
+	// respan are the files of timers that have to be set to a span again.
+	respan map[uint32]bool
+}
+
+// setTimers puts the images whose timers have to be others into the view.
+func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.Plan) (*timed, error) {
+	found := &timed{asleep: map[string]int{}, respan: map[uint32]bool{}}
 	later, err := measuredLater(dir, s)
 	if err != nil {
 		return nil, err
@@ -186,7 +197,9 @@ func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.P
 		if err := proto.Unmarshal(data, e); err != nil || e.GetTfd() == nil {
 			return nil, err
 		}
-		t.timerfd(e.Tfd)
+		if t.timerfd(e.Tfd) {
+			found.respan[e.GetId()] = true
+		}
 		return e, nil
 	})
 	if err != nil {
@@ -196,7 +209,6 @@ func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.P
 	if err != nil {
 		return nil, err
 	}
-	asleep = map[string]int{}
 	for _, path := range cores {
 		err := rewrite(v, dir, filepath.Base(path), func(data []byte) (proto.Message, error) {
 			e := &criucore.CoreEntry{}
@@ -204,7 +216,7 @@ func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.P
 				return nil, err
 			}
 			if call := endsWithEINTR(e); call != "" {
-				asleep[call]++
+				found.asleep[call]++
 			}
 			if e.GetTc().GetTimers() == nil {
 				return nil, nil
@@ -219,7 +231,7 @@ func setTimers(v *view.View, dir string, s *clockstate.State, plan *clockstate.P
 			return nil, err
 		}
 	}
-	return asleep, nil
+	return found, nil
 }
 
 // endsWithEINTR names the sleep that a thread was in when it was stopped, if its
