@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func shapes() []shape {
 		{"levels", []member{{"root", 0}, {"child", 1000}, {"grandchild", 2000}}},
 		{"siblings", []member{{"root", 0}, {"child", 1000}, {"sibling", 3000}}},
 		{"gone", []member{{"root", 0}, {"child", 1000}}},
+		{"back", []member{{"root", 0}, {"child", 1000}}},
 		{"later", []member{{"root", 0}}},
 	}
 }
@@ -189,7 +191,8 @@ func sinceEpoch(log clocklog.Log, clock clocklog.Clock) time.Duration {
 }
 
 // spacesOf numbers the time namespaces of a tree's processes in the order in which
-// they are seen: where each lives, and where its children will.
+// they are seen: where each lives, where its children will, and of which it has
+// descriptors.
 func spacesOf(c *harness.Case, tree *harness.Tree) []int {
 	c.Helper()
 	numbers := map[string]int{}
@@ -197,9 +200,15 @@ func spacesOf(c *harness.Case, tree *harness.Tree) []int {
 	pids := tree.PIDs()
 	slices.Sort(pids)
 	for _, pid := range pids {
-		for _, link := range []string{"time", "time_for_children"} {
-			text, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, link))
+		links := []string{fmt.Sprintf("/proc/%d/ns/time", pid), fmt.Sprintf("/proc/%d/ns/time_for_children", pid)}
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		c.Check(err)
+		for i, link := range append(links, files...) {
+			text, err := os.Readlink(link)
 			c.Check(err)
+			if i >= len(links) && !strings.HasPrefix(text, "time:[") {
+				continue
+			}
 			if _, known := numbers[text]; !known {
 				numbers[text] = len(numbers)
 			}

@@ -97,7 +97,20 @@ func newBuild(log *zap.Logger, t *ptrace.Tracer, set *criuimg.Set, req engine.Re
 	if b.spaces, err = planSpaces(req.State, b.nest.living()); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+	b.files.UseTimeNamespaces(b.doors())
 	return b, nil
+}
+
+// doors are the time namespaces that are there already, by their numbers in the images.
+func (b *build) doors() map[uint32]*os.File {
+	doors := map[uint32]*os.File{}
+	for _, pid := range b.nest.living() {
+		ids := b.set.Process[uint32(pid)].IDs
+		if holder := b.Namespaces[b.spaces.home[pid]]; holder != nil && ids != nil {
+			doors[ids.GetTimeNsId()] = holder.FD()
+		}
+	}
+	return doors
 }
 
 // shift is the one for the timers of a process.

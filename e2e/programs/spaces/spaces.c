@@ -9,6 +9,8 @@
 //   levels    the same, and in it a grandchild in a third one
 //   siblings  two children in one namespace each
 //   gone      as child, but who made the namespace has ended
+//   back      as child, but the root's further children will live where it lives, to
+//             which both keep a descriptor
 //   later     the root has made a namespace for children that are yet to come: the
 //             first one is born when DIR/go appears, after that one more
 //
@@ -172,6 +174,13 @@ int main(int argc, char **argv)
             tick("child", NULL);
         }
         waitpid(maker, NULL, 0);
+    } else if (!strcmp(shape, "back")) {
+        int home = open("/proc/self/ns/time", O_RDONLY);
+
+        unshare_time(1000);
+        child("child", 0);
+        if (home < 0 || setns(home, 0))
+            err(1, "setns");
     } else if (!strcmp(shape, "later")) {
         unshare_time(1000);
         snprintf(go, sizeof go, "%s/go", dir);

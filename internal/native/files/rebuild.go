@@ -16,7 +16,7 @@ import (
 )
 
 // Rebuild opens the files of a dump anew. The order of calls is NewRebuild,
-// UseTerminal for a shell job, OpenAll, TakeTerminal for every session leader
+// UseTerminal for a shell job, UseTimeNamespaces, OpenAll, TakeTerminal for every session leader
 // while the processes are made, then Install for every process, Arm for every
 // process, Close. On an error of any of them nothing is left to be undone but
 // Close, and the death of the processes.
