@@ -273,6 +273,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"a lock of nothing", damaged, func(s *criuimg.Set) { s.FileLock[0].Fd = proto.Int32(999) }},
 		{"a lock of nobody", damaged, func(s *criuimg.Set) { s.FileLock[0].Pid = proto.Int32(-1) }},
 		{"a lease", unsupported, func(s *criuimg.Set) { s.FileLock[0].Flag = number(32) }},
+		{"a lease that is being broken", unsupported, func(s *criuimg.Set) { s.FileLock[0].Flag, s.FileLock[0].Type = number(8), number(6) }},
 		{"a mandatory lock", unsupported, func(s *criuimg.Set) { s.FileLock[0].Flag, s.FileLock[0].Type = number(lockFlock), number(32) }},
 		{"a lock of an unknown type", damaged, func(s *criuimg.Set) { s.FileLock[0].Type = number(7) }},
 		{"a lock beyond all files", damaged, func(s *criuimg.Set) { s.FileLock[0].Len = proto.Int64(1<<63 - 1) }},

@@ -158,9 +158,6 @@ func (x *index) noteLocks() error {
 			return fmt.Errorf("filelocks.img: entry %d: %w: process %d has no descriptor %d",
 				i, criuimg.ErrDamaged, l.GetPid(), l.GetFd())
 		}
-		if l.GetType() != unix.F_RDLCK && l.GetType() != unix.F_WRLCK && l.GetFlag() != lockFlock {
-			return fmt.Errorf("filelocks.img: entry %d: %w: a lock of type %d", i, criuimg.ErrDamaged, l.GetType())
-		}
 		switch l.GetFlag() {
 		case lockPOSIX, lockOFD:
 		case lockFlock:
@@ -170,6 +167,10 @@ func (x *index) noteLocks() error {
 			}
 		default:
 			return fmt.Errorf("filelocks.img: entry %d: %w: a lock of sort %d (a lease?)", i, criuimg.ErrUnsupported, l.GetFlag())
+		}
+		// Of a lease that is being broken the type is another: see the sort first.
+		if l.GetType() != unix.F_RDLCK && l.GetType() != unix.F_WRLCK && l.GetFlag() != lockFlock {
+			return fmt.Errorf("filelocks.img: entry %d: %w: a lock of type %d", i, criuimg.ErrDamaged, l.GetType())
 		}
 		if l.GetStart() < 0 || l.GetLen() < 0 || l.GetStart() > math.MaxInt64-l.GetLen() {
 			return fmt.Errorf("filelocks.img: entry %d: %w: a range of %d bytes at %d", i, criuimg.ErrDamaged, l.GetLen(), l.GetStart())
