@@ -38,10 +38,15 @@ func runAsCRIU(ctx context.Context, s *streams, args []string) exitCode {
 
 // asCRIU is runAsCRIU without the printing of errors.
 func asCRIU(ctx context.Context, s *streams, args []string) error {
-	if slices.Contains(args, "--version") || slices.Contains(args, "-V") {
+	own := args
+	if end := slices.Index(args, "--"); end >= 0 {
+		own = args[:end] // What follows is another program's.
+	}
+	if slices.Contains(own, "--version") || slices.Contains(own, "-V") {
 		return s.writeText(fmt.Sprintf("Version: %s\nStood for by %s %s\n", criu.Oldest(), criu.Pretender, version.String()))
 	}
-	if verb := verbOf(args); verb != "dump" && verb != "restore" {
+	help := slices.Contains(own, "--help") || slices.Contains(own, "-h")
+	if verb := verbOf(args); help || verb != "dump" && verb != "restore" {
 		return becomeCRIU(ctx, args)
 	}
 	c, err := criucli.Parse(args)

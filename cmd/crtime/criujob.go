@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -29,6 +30,9 @@ func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
 	}
 	defer images.Close()
 	c.Options.ImagesDirFd = proto.Int32(int32(images.Fd()))
+	if err := placeLog(c); err != nil {
+		return err
+	}
 	if c.WorkDir != "" {
 		work, err := os.OpenFile(c.WorkDir, syscall.O_DIRECTORY, 0)
 		if err != nil {
@@ -64,6 +68,34 @@ func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
 	// CRIU waits, too, and does not tell how it ended.
 	_, err = waitChild(ctx, pid)
 	return err
+}
+
+// placeLog sees to a log file that is named by a path, from the work directory: a request
+// can have but a name in there. So the log's directory becomes the work directory; if
+// another one is asked for, that is an error.
+func placeLog(c *criucli.Command) error {
+	dir, name := filepath.Split(c.Options.GetLogFile())
+	if dir == "" {
+		return nil
+	}
+	work := c.WorkDir
+	if work == "" {
+		work = orHere(c.ImagesDir)
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(work, dir)
+	}
+	there, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("log file: %w", err)
+	}
+	if c.WorkDir != "" {
+		if asked, err := os.Stat(c.WorkDir); err != nil || !os.SameFile(there, asked) {
+			return fmt.Errorf("log file %s: it is not in the work directory %s, which crtime cannot do", c.Options.GetLogFile(), c.WorkDir)
+		}
+	}
+	c.WorkDir, c.Options.LogFile = dir, proto.String(name)
+	return nil
 }
 
 // orHere is a directory, or the working directory if none is named.

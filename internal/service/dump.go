@@ -17,7 +17,7 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 	if opts.GetPid() <= 0 {
 		return nil, badRequest("a DUMP request without pid asks to dump the client itself, which crtime does not do: name a process")
 	}
-	ctx, job, err := s.begin(ctx, opts, "dump.log")
+	ctx, job, err := s.begin(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +47,9 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 	}
 	if report.Warning != nil {
 		job.log.Warn("dumped, but", zap.Error(report.Warning))
+	}
+	if err := writeDumpStats(job.places, report); err != nil {
+		job.log.Warn("the statistics could not be written", zap.Error(err))
 	}
 	resp := success()
 	resp.Dump = &rpc.CriuDumpResp{Restored: proto.Bool(false)}

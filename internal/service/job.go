@@ -28,7 +28,7 @@ type job struct {
 
 // begin sees to all that dumps and restores have in common. The context that it returns
 // ends when the client hangs up. On an error there is nothing to end.
-func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog string) (present context.Context, j *job, err error) {
+func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts) (present context.Context, j *job, err error) {
 	if s.Refusal != nil {
 		return nil, nil, s.Refusal
 	}
@@ -51,7 +51,7 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog stri
 	if j.places, err = s.places(opts); err != nil {
 		return nil, j, err
 	}
-	if err = j.openLog(opts, defaultLog); err != nil {
+	if err = j.openLog(opts); err != nil {
 		return nil, j, err
 	}
 	if j.choice, err = s.choice(j.set, opts, j.places); err != nil {
@@ -65,13 +65,14 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts, defaultLog stri
 	return present, j, err
 }
 
-// openLog makes the client's log, unless it wants none.
-func (j *job) openLog(opts *rpc.CriuOpts, defaultName string) (err error) {
+// openLog makes the client's log, unless it wants none. One that it does not name has the
+// name that CRIU gives it.
+func (j *job) openLog(opts *rpc.CriuOpts) (err error) {
 	if opts.GetLogToStderr() {
 		return nil
 	}
 	if opts.LogFile == nil {
-		opts.LogFile = proto.String(defaultName)
+		opts.LogFile = proto.String("criu.log")
 	}
 	if j.logFile, err = openLog(j.places.work, opts.GetLogFile(), logLevel(opts)); err == nil {
 		j.log = j.logFile.beside(j.log)

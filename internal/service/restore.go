@@ -15,7 +15,7 @@ import (
 // restore carries out a RESTORE. The tree does not wait for this process's end: unless
 // it was made a child of the client, its root is left to whoever adopts orphans.
 func (s *Session) restore(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, error) {
-	ctx, job, err := s.begin(ctx, opts, "restore.log")
+	ctx, job, err := s.begin(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +42,9 @@ func (s *Session) restore(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuRes
 		job.log.Warn(w.Text)
 	}
 	logProof(job.log, report)
+	if err := writeRestoreStats(job.places, report); err != nil {
+		job.log.Warn("the statistics could not be written", zap.Error(err))
+	}
 	resp := success()
 	resp.Restore = &rpc.CriuRestoreResp{Pid: proto.Int32(int32(report.PID))}
 	return resp, nil
