@@ -4,6 +4,8 @@ package service
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,7 +50,7 @@ func TestStatsOfCRIU(t *testing.T) {
 	if err := writeDumpStats(p, &checkpoint.Report{Engine: "criu 4.2"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "stats-dump")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, "stats-dump")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
