@@ -28,6 +28,9 @@ func Check(s *criuimg.Set) error {
 }
 
 func (x *index) check() error {
+	if len(x.set.TTYData) > 0 {
+		return fmt.Errorf("tty-data.img: %w: bytes that wait in a terminal", criuimg.ErrUnsupported)
+	}
 	for _, e := range x.set.Files {
 		if err := x.checkFile(e); err != nil {
 			return fmt.Errorf("files.img: file %d: %w", e.GetId(), err)

@@ -263,6 +263,9 @@ func TestCheckRefuses(t *testing.T) {
 		{"a terminal with a large number", damaged, func(s *criuimg.Set) { s.TTYInfo[0].Pty.Index = number(1 << 20) }},
 		{"a terminal that is a disk", damaged, func(s *criuimg.Set) { s.TTYInfo[0].Rdev = number(0x800) }},
 		{"a serial line", unsupported, func(s *criuimg.Set) { s.TTYInfo[0].Type = tty.TtyType_SERIAL.Enum() }},
+		{"bytes that wait in a terminal", unsupported, func(s *criuimg.Set) {
+			s.TTYData = []*tty.TtyDataEntry{{TtyId: s.TTYInfo[0].Id, Data: []byte("typed")}}
+		}},
 		{"two masters", damaged, func(s *criuimg.Set) {
 			s.TTYInfo[1].Rdev = s.TTYInfo[0].Rdev
 			file(s, samplePTS).Reg.Name = proto.String("/dev/ptmx")

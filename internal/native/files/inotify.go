@@ -5,6 +5,7 @@ package files
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -136,6 +137,25 @@ func (inotifyKind) check(_ *index, e *fdinfo.FileEntry) error {
 			return fmt.Errorf("%w: watch %d is of the path %q", criuimg.ErrDamaged, w.GetWd(), w.GetFHandle().GetPath())
 		}
 		seen[w.GetWd()] = true
+		if err := checkHandle(w); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkHandle refuses a watch of a file that has gone since: CRIU, which has saved it,
+// makes the file again.
+func checkHandle(w *fsnotify.InotifyWdEntry) error {
+	if w.GetFHandle().GetPath() != "" {
+		return nil
+	}
+	file, err := openWatched(w)
+	if errors.Is(err, unix.ESTALE) {
+		return fmt.Errorf("%w: watch %d: the file is not there: %w", criuimg.ErrUnsupported, w.GetWd(), err)
+	}
+	if err == nil {
+		unix.Close(file)
+	}
+	return nil // Another error is told when it matters.
 }

@@ -45,6 +45,10 @@ func (r *Rebuild) install(pid int, stub runner) error {
 	if err == nil {
 		err = r.perFile(p, stub, r.installFile)
 	}
+	if err == nil {
+		r.process = stub
+		err = r.runAndReset(r.fileLocks(uint32(pid)), nil)
+	}
 	if err = errors.Join(err, undo()); err != nil {
 		return fmt.Errorf("install the files of process %d: %w", pid, err)
 	}

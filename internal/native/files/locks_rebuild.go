@@ -12,28 +12,40 @@ import (
 	"github.com/crtime/crtime/internal/native/remote"
 )
 
-// lock takes the locks that belong to an open file, not to a process: those of
-// flock and of F_OFD_SETLK. It does not wait: whoever holds one that conflicts
-// may be the dumped tree itself, still running.
+// lock takes the locks of F_OFD_SETLK, which belong to an open file and to no process. It
+// does not wait: whoever holds one that conflicts may be the dumped tree itself, still
+// running.
 func (r *Rebuild) lock(id uint32, fd int) error {
 	for _, l := range r.index.locks[id] {
-		var err error
-		switch l.GetFlag() {
-		case lockFlock:
-			how := unix.LOCK_SH
-			if l.GetType() == unix.F_WRLCK {
-				how = unix.LOCK_EX
-			}
-			err = unix.Flock(fd, how|unix.LOCK_NB)
-		case lockOFD:
-			region := region(l)
-			err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &region)
+		if l.GetFlag() != lockOFD {
+			continue
 		}
-		if err != nil {
+		region := region(l)
+		if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &region); err != nil {
 			return fmt.Errorf("somebody else may have locked it since the dump: %w", err)
 		}
 	}
 	return nil
+}
+
+// fileLocks are the calls that take a process's locks of flock. They belong to the open
+// file, but the kernel shows who has taken them (/proc/locks).
+func (r *Rebuild) fileLocks(pid uint32) []remote.Call {
+	var calls []remote.Call
+	for _, l := range r.set.FileLock {
+		if l.GetFlag() != lockFlock || uint32(l.GetPid()) != pid {
+			continue
+		}
+		how := unix.LOCK_SH
+		if l.GetType() == unix.F_WRLCK {
+			how = unix.LOCK_EX
+		}
+		calls = append(calls, remote.Call{
+			Name: fmt.Sprintf("lock the file of descriptor %d of process %d again (somebody else may have locked it since the dump)", l.GetFd(), pid),
+			Nr:   unix.SYS_FLOCK, Args: [6]uint64{uint64(l.GetFd()), uint64(how | unix.LOCK_NB)}, Must: true,
+		})
+	}
+	return calls
 }
 
 // region is the part of a file that a lock covers.

@@ -107,7 +107,7 @@ func (r *rights) checkProcess(pid uint32, p *criuimg.Process) error {
 }
 
 // errSeccomp says that a thread has system call filters.
-var errSeccomp = errors.New("it has a seccomp filter, which the native engine does not rebuild: use --engine criu")
+var errSeccomp = fmt.Errorf("%w: it has a seccomp filter, which the native engine does not rebuild: use --engine criu", criuimg.ErrUnsupported)
 
 func (r *rights) checkThread(core *criu_core.CoreEntry) error {
 	tc := core.GetThreadCore()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crtime/crtime/internal/native/criuimg"
 	"github.com/crtime/crtime/internal/native/ptrace"
 	"github.com/crtime/crtime/internal/native/remote"
 )
@@ -132,7 +133,7 @@ func emptyTLS() []*core_x86.UserDescT {
 func checkTLS(core *criu_core.CoreEntry) error {
 	for _, d := range core.GetThreadInfo().GetTls() {
 		if d.GetLimit() != 0 || d.GetBaseAddr() != 0 || d.GetUsable() || !d.GetSegNotPresent() {
-			return fmt.Errorf("it uses segment %d of the GDT, which the native engine does not rebuild", d.GetEntryNumber())
+			return fmt.Errorf("%w: it uses segment %d of the GDT, which the native engine does not rebuild", criuimg.ErrUnsupported, d.GetEntryNumber())
 		}
 	}
 	return nil

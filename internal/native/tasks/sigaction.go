@@ -9,6 +9,8 @@ import (
 	criu_sa "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-sa"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/crtime/crtime/internal/native/criuimg"
 )
 
 // signals is the number of the highest signal.
@@ -104,7 +106,7 @@ func loadActions(entries []*criu_sa.SaEntry) ([]sigaction, error) {
 		e := entries[0]
 		entries = entries[1:]
 		if e.GetCompatSigaction() {
-			return nil, fmt.Errorf("signal %d has a 32-bit handler, which the native engine does not rebuild", sig)
+			return nil, fmt.Errorf("%w: signal %d has a 32-bit handler, which the native engine does not rebuild", criuimg.ErrUnsupported, sig)
 		}
 		actions[sig-1] = sigaction{handler: e.GetSigaction(), flags: e.GetFlags(), restorer: e.GetRestorer(), mask: e.GetMask()}
 	}

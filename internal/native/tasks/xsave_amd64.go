@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crtime/crtime/internal/native/criuimg"
 	"github.com/crtime/crtime/internal/native/extra"
 	"github.com/crtime/crtime/internal/native/xsave"
 )
@@ -128,7 +129,7 @@ func loadExtended(fp *core_x86.UserX86FpregsEntry) ([]byte, error) {
 		return nil, errNoXsave
 	}
 	if usesShadowStack(extra.Bytes(x, fieldCET)) {
-		return nil, errors.New("it uses a shadow stack, which the native engine does not rebuild")
+		return nil, fmt.Errorf("%w: it uses a shadow stack, which the native engine does not rebuild", criuimg.ErrUnsupported)
 	}
 	if fp.GetMxcsr()&^mxcsrBits != 0 {
 		return nil, fmt.Errorf("its image has reserved bits set in MXCSR (%#x)", fp.GetMxcsr())
