@@ -203,9 +203,10 @@ func TestGoCRIU(t *testing.T) {
 			}
 		})
 	}
-	// The scheduler can be in the way at any time, so the middle one is judged.
+	// The scheduler can be in the way at any time, so the middle one is judged: with the
+	// race detector and another load, 6 ms were seen, and some tenths without.
 	slices.Sort(missed)
-	const most = 5 * time.Millisecond
+	const most = 20 * time.Millisecond
 	if len(missed) == len(tests) && missed[len(missed)/2] > most {
 		t.Errorf("CLOCK_BOOTTIME was off by %v, at most %v allowed", missed[len(missed)/2], most)
 	}

@@ -50,7 +50,7 @@ func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
 		// By this path a CRIU that this process starts finds it, too.
 		c.Options.ConfigFile = proto.String(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), config.Fd()))
 	}
-	pidFile, err := preparePIDFile(c.PIDFile)
+	pidFile, err := preparePIDFile(pidFilePath(c))
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,17 @@ func placeLog(c *criucli.Command) error {
 	}
 	c.WorkDir, c.Options.LogFile = dir, proto.String(name)
 	return nil
+}
+
+// pidFilePath is where the pid file goes: CRIU counts a relative path from where it works.
+func pidFilePath(c *criucli.Command) string {
+	switch {
+	case c.PIDFile == "" || filepath.IsAbs(c.PIDFile):
+		return c.PIDFile
+	case c.WorkDir != "":
+		return filepath.Join(c.WorkDir, c.PIDFile)
+	}
+	return filepath.Join(orHere(c.ImagesDir), c.PIDFile)
 }
 
 // orHere is a directory, or the working directory if none is named.

@@ -37,8 +37,8 @@ func (c *conversation) close() error { return c.conn.Close() }
 // from notify refuses the notification; CRIU then fails the request, and call
 // returns notify's error.
 //
-// When ctx ends, the next notification is refused: hanging up on CRIU in the
-// middle would reach the same end, but lose its reason.
+// When ctx ends, the next notification is refused, unless it is too late: hanging up on
+// CRIU in the middle would reach the same end, but lose its reason.
 func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*Notification) (*Answer, error)) (*rpc.CriuResp, error) {
 	if err := c.send(req); err != nil {
 		return nil, err
@@ -53,12 +53,16 @@ func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*
 			packet.CloseFiles()
 			return resp, refused
 		}
-		if refused == nil && ctx.Err() != nil {
+		late := tooLate(resp.GetNotify().GetScript())
+		if refused == nil && ctx.Err() != nil && !late {
 			refused = fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
 		}
 		var answer *Answer
-		if refused == nil {
-			answer, refused = notify(newNotification(resp, packet))
+		if refused == nil || late {
+			var no error
+			if answer, no = notify(newNotification(resp, packet)); !late {
+				refused = no
+			}
 		}
 		packet.CloseFiles()
 		if err := c.answer(answer, refused); err != nil {
@@ -66,6 +70,10 @@ func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*
 		}
 	}
 }
+
+// tooLate reports whether CRIU goes on whatever is answered to a notification: the tree is
+// about to run, and must not before notify has returned.
+func tooLate(script string) bool { return script == "pre-resume" || script == "post-resume" }
 
 // answer tells CRIU to go on, what a client answered, or no.
 func (c *conversation) answer(a *Answer, refused error) error {

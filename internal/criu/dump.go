@@ -63,8 +63,12 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 	defer work.Close()
 	opts.Pid = proto.Int32(int32(req.PID))
 	opts.ImagesDirFd = proto.Int32(int32(req.Images.Dir().Fd()))
-	opts.LeaveRunning = proto.Bool(req.LeaveRunning)
-	opts.TrackMem = proto.Bool(req.TrackMem)
+	if e.Client == nil || req.LeaveRunning {
+		opts.LeaveRunning = proto.Bool(req.LeaveRunning)
+	}
+	if e.Client == nil || req.TrackMem {
+		opts.TrackMem = proto.Bool(req.TrackMem)
+	}
 	if req.Parent != "" {
 		opts.ParentImg = proto.String(req.Parent)
 	}
@@ -74,6 +78,10 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 		return err
 	}
 	defer talk.close()
+	if lost := strays(req.PID); len(lost) > 0 {
+		// At the end: CRIU begins the log anew.
+		defer e.log().Warn("not saved: processes of the container that were not started by its first one", zap.Strings("processes", lost))
+	}
 	resp, err := talk.call(ctx, &rpc.CriuReq{Type: kind.Enum(), Opts: opts}, notify)
 	talk.close()
 	if state, waitErr := swrk.Wait(); waitErr != nil || !state.Success() {

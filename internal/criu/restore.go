@@ -62,11 +62,13 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	}
 	resp, err := talk.call(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_RESTORE.Enum(), Opts: opts}, run.notify)
 	talk.close()
-	if waitErr := run.await(swrk); waitErr != nil {
+	if waitErr := run.await(swrk, len(opts.GetExecCmd()) > 0 && resp.GetSuccess()); waitErr != nil {
 		e.log().Debug("criu swrk ended", zap.Error(waitErr))
 	}
 	if err := outcome("restore", resp, err, log); err != nil {
-		run.reap(resp)
+		if !resp.GetSuccess() {
+			run.reap(resp)
+		}
 		return engine.Restored{}, err
 	}
 	if err := run.learn(); err != nil {
@@ -78,6 +80,9 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 // adoptRoot has the tree's root become this process's own child, so that it can be waited
 // for, unless a client wants it otherwise.
 func (e *Engine) adoptRoot(opts *rpc.CriuOpts) {
+	if len(opts.GetExecCmd()) > 0 {
+		return // What CRIU executes in its own place is to be the parent.
+	}
 	if e.Client == nil || e.Client.Parent {
 		// As init of a pid namespace we cannot have siblings, and inherit it anyway.
 		opts.RstSibling = proto.Bool(os.Getpid() != 1)
@@ -88,6 +93,8 @@ func (e *Engine) adoptRoot(opts *rpc.CriuOpts) {
 func showImages(opts *rpc.CriuOpts, v *view.View, images string) error {
 	dir := v.Dir()
 	if view.OwnMounts(images) {
+		// It is an overlay that cannot be written to.
+		opts.AutoDedup = nil
 		var err error
 		if dir, err = v.Overlay(); err != nil {
 			return err
@@ -161,9 +168,12 @@ func (r *restoring) start(ns *timens.Holder, fixed func(*clockstate.Plan) error)
 	return talk, swrk, nil
 }
 
-// await waits for CRIU's end.
-func (r *restoring) await(swrk *timens.Process) error {
-	if r.request.Sibling {
+// await waits for CRIU's end, unless it goes on as another program.
+func (r *restoring) await(swrk *timens.Process, goesOn bool) error {
+	switch {
+	case goesOn:
+		return swrk.Release()
+	case r.request.Sibling:
 		return swrk.AwaitSibling()
 	}
 	_, err := swrk.Wait()
@@ -174,11 +184,12 @@ func (r *restoring) await(swrk *timens.Process) error {
 // when the gate opens.
 func (r *restoring) notify(n *Notification) (*Answer, error) {
 	answer, err := r.engine.ask(n, r.request.Notify)
-	// CRIU heeds no refusal any more when the tree is about to run.
-	if n.Script != "pre-resume" && n.Script != "post-resume" {
-		if err = errors.Join(err, answer.Err(n.Script)); err != nil {
-			return answer, err
-		}
+	err = errors.Join(err, answer.Err(n.Script))
+	if err != nil && !tooLate(n.Script) {
+		return answer, err
+	}
+	if err != nil {
+		r.engine.log().Warn("the tree is resumed all the same", zap.Error(err))
 	}
 	switch n.Script {
 	case "setup-namespaces":
@@ -197,7 +208,7 @@ func (r *restoring) notify(n *Notification) (*Answer, error) {
 		r.ready = time.Now()
 		r.hooks.Release()
 	}
-	return answer, err
+	return answer, nil
 }
 
 // learn notes how long this restore took, for the estimate of the next.

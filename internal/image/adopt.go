@@ -21,7 +21,8 @@ const unfinished = ownPrefix + "unfinished"
 // of CRIU do, to write images into it where it is. What is in it already stays:
 // container runtimes keep files of their own there. Images of an earlier dump are
 // written over, as CRIU does, or removed when this one is complete; the manifest of that
-// one goes at once, so that nobody takes a mixture for complete.
+// one goes at once, so that nobody takes a mixture for complete. Discard brings it back if
+// none of its images has been touched.
 //
 // dir stays the caller's.
 func Adopt(dir *os.File) (*Staging, error) {
@@ -45,7 +46,13 @@ func Adopt(dir *os.File) (*Staging, error) {
 
 // lookBefore notes what an adopted directory holds, and takes an earlier manifest away.
 func (s *Staging) lookBefore() error {
-	if err := os.Remove(filepath.Join(s.path, FileManifest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	manifest := filepath.Join(s.path, FileManifest)
+	text, err := os.ReadFile(manifest)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.earlier = text
+	if err := removeIfThere(manifest); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(s.path)
@@ -66,13 +73,9 @@ func (s *Staging) lookBefore() error {
 // restore would read it with the rest.
 func (s *Staging) dropEarlier() error {
 	var errs []error
-	for name, changed := range s.before {
-		if !Listed(name) {
-			continue
-		}
-		path := filepath.Join(s.path, name)
-		if st, err := lstat(path); err == nil && st.Ctim == changed {
-			errs = append(errs, removeIfThere(path))
+	for name := range s.before {
+		if Listed(name) && s.untouched(name) {
+			errs = append(errs, removeIfThere(filepath.Join(s.path, name)))
 		}
 	}
 	return errors.Join(errs...)
@@ -82,18 +85,36 @@ func (s *Staging) dropEarlier() error {
 func (s *Staging) adopted() bool { return s.before != nil }
 
 // disown removes what has been added to an adopted directory: the images and what
-// belongs to them, but not an engine's log, which tells why there are none.
+// belongs to them, but not an engine's log, which tells why there are none. An earlier
+// dump there is as it was if nothing of it was touched; else what is left of it stays
+// marked as unfinished.
 func (s *Staging) disown() error {
 	entries, err := os.ReadDir(s.path)
 	errs := []error{removeIfThere(filepath.Join(s.path, FileManifest)), err}
 	for _, e := range entries {
-		if _, earlier := s.before[e.Name()]; Listed(e.Name()) && !earlier {
+		if Listed(e.Name()) && !s.untouched(e.Name()) {
 			errs = append(errs, removeIfThere(filepath.Join(s.path, e.Name())))
 		}
 	}
-	// Last: until then what is left is not whole.
-	errs = append(errs, removeIfThere(filepath.Join(s.path, unfinished)))
+	whole := true
+	for name := range s.before {
+		whole = whole && (!Listed(name) || s.untouched(name))
+	}
+	if whole {
+		if s.earlier != nil {
+			errs = append(errs, writeFile(int(s.dir.Fd()), FileManifest, s.earlier))
+		}
+		// Last: until then what is left is not whole.
+		errs = append(errs, removeIfThere(filepath.Join(s.path, unfinished)))
+	}
 	return errors.Join(append(errs, s.dir.Close())...)
+}
+
+// untouched reports whether a file that was there before is as it was.
+func (s *Staging) untouched(name string) bool {
+	changed, before := s.before[name]
+	st, err := lstat(filepath.Join(s.path, name))
+	return before && err == nil && st.Ctim == changed
 }
 
 // removeIfThere is os.Remove of a file that may be gone.

@@ -86,11 +86,31 @@ func TestAdoptDiscard(t *testing.T) {
 		if err := s.Discard(); err != nil {
 			t.Error(err)
 		}
-		want := []string{"both.img", "descriptors.json", "dump.log", "old.img"}
+		// What was written over is gone, and what is left of the earlier dump is no whole.
+		want := []string{unfinished, "descriptors.json", "dump.log", "old.img"}
 		if committed {
-			want = want[:len(want)-1] // It was no part of what was complete.
+			want = []string{"descriptors.json", "dump.log"}
 		}
 		noLeftovers(t, path, want...)
+	}
+}
+
+// TestAdoptDiscardUntouched gives up before anything is written: the earlier dump is as
+// it was.
+func TestAdoptDiscardUntouched(t *testing.T) {
+	path, dir := clientDir(t)
+	s, err := Adopt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteFile("new.img", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Open(path); err != nil {
+		t.Errorf("the earlier dump: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -110,11 +111,21 @@ func (im *Images) strangers() error {
 		return fmt.Errorf("image directory: %w", err)
 	}
 	for _, e := range entries {
-		if _, known := im.Manifest.find(e.Name()); !known && Listed(e.Name()) {
+		if _, known := im.Manifest.find(e.Name()); !known && Listed(e.Name()) && !im.sentElsewhere(e.Name()) {
 			return fmt.Errorf("%s: %w", filepath.Join(im.Dir, e.Name()), errStranger)
 		}
 	}
 	return nil
+}
+
+// sentElsewhere reports whether an image may be missing in the manifest because a page
+// server wrote it, on another machine perhaps: then there was none with pages where the
+// manifest was made.
+func (im *Images) sentElsewhere(name string) bool {
+	ofMemory := func(name string) bool {
+		return strings.HasPrefix(name, "pages-") || strings.HasPrefix(name, "pagemap-")
+	}
+	return ofMemory(name) && !slices.ContainsFunc(im.Manifest, func(e Entry) bool { return ofMemory(e.Name) })
 }
 
 // Listed reports whether a file belongs into the manifest: an image, that is,

@@ -32,6 +32,7 @@ type Staging struct {
 	moved   bool                     // Commit has put something into final, or final there.
 	vouched map[string]vouched       // By name.
 	before  map[string]unix.Timespec // What an adopted directory held, and when it was last changed; nil for all others.
+	earlier []byte                   // The manifest that it held; nil: none.
 }
 
 // Stage makes a directory to write images into, which Commit will turn into

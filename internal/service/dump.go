@@ -24,7 +24,7 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 	defer job.end()
 	d, err := job.choice.Dumper(ctx)
 	if err != nil {
-		return nil, err
+		return nil, job.failed(ctx, err)
 	}
 	report, err := checkpoint.Dump(ctx, d, checkpoint.Options{
 		Options:      job.options,

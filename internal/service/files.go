@@ -95,9 +95,9 @@ func (s *Session) owned(opts *rpc.CriuOpts, p *places) (*rpc.CriuOpts, error) {
 }
 
 // path is a path of a directory that others can follow, too. Where the client lives among
-// other mounts there may be none; then it is good for this process alone.
+// other mounts there may be none; then it is good as long as this process has it open.
 func path(dir *os.File) string {
-	own := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	own := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), dir.Fd()) // A CRIU that crtime starts can follow it.
 	name, err := os.Readlink(own)
 	if err != nil {
 		return own

@@ -36,6 +36,7 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts) (present contex
 		return nil, nil, badRequest("the request has no options")
 	}
 	j = &job{log: s.Log}
+	s.told = map[string]bool{}
 	defer func() {
 		if err != nil {
 			j.end()
@@ -54,10 +55,9 @@ func (s *Session) begin(ctx context.Context, opts *rpc.CriuOpts) (present contex
 	if err = j.openLog(opts); err != nil {
 		return nil, j, err
 	}
-	if j.choice, err = s.choice(j.set, opts, j.places); err != nil {
+	if j.choice, err = s.choice(j.set, opts, j); err != nil {
 		return nil, j, err
 	}
-	j.choice.Log = j.log
 	if opts.GetNotifyScripts() {
 		j.options.Notify = s.tell
 	}

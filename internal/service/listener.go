@@ -140,6 +140,7 @@ func (l *Listener) attend(ctx context.Context, conn *os.File, start Worker) {
 	client, err := peerOf(conn)
 	if err == nil {
 		err = client.mayAsk()
+		client.close()
 	}
 	if err != nil {
 		l.log.Warn("a client was refused", zap.Error(err))
@@ -192,8 +193,11 @@ func (l *Listener) accept(ctx context.Context) (*os.File, error) {
 			return os.NewFile(uintptr(fd), "client"), nil
 		case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE):
 			time.Sleep(look) // Some client will end.
-		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
+		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL):
 			return nil, err
+		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
+			l.log.Warn("a client cannot be accepted", zap.Error(err))
+			time.Sleep(look)
 		}
 	}
 	return nil, ctx.Err()

@@ -22,7 +22,7 @@ type logFile struct {
 // openLog makes a log in a directory. A link is not followed: it is the client's
 // directory, and may be anybody's.
 func openLog(dir *os.File, name string, level zapcore.Level) (*logFile, error) {
-	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the log file %s: %w", name, err)
 	}

@@ -15,6 +15,7 @@ import (
 // tell tells the client of a moment of a dump or restore that crtime's own engine does,
 // and waits for its answer.
 func (s *Session) tell(script string, pid int) error {
+	s.told[script] = true
 	notify := &rpc.CriuNotify{Script: proto.String(script)}
 	if pid > 0 {
 		notify.Pid = proto.Int32(int32(pid))
@@ -32,6 +33,9 @@ func (s *Session) tell(script string, pid int) error {
 
 // forward passes one of CRIU's notifications on.
 func (s *Session) forward(n *criu.Notification) (*criu.Answer, error) {
+	if n.Script == "pre-dump" && s.told[n.Script] {
+		return nil, nil // crtime's own engine got so far before it left the rest to CRIU.
+	}
 	return s.ask(n.Script, n.Message, n.Files)
 }
 

@@ -4,6 +4,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,8 +28,8 @@ func (s *Session) criu(ctx context.Context) (*criu.Engine, error) {
 }
 
 // choice says who does a dump or a restore with these options.
-func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, p *places) (choose.Choice, error) {
-	own, err := s.owned(opts, p)
+func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, j *job) (choose.Choice, error) {
+	own, err := s.owned(opts, j.places)
 	if err != nil {
 		return choose.Choice{}, err
 	}
@@ -36,7 +37,7 @@ func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, p *places) (
 	if opts.GetNotifyScripts() {
 		client.Ask = s.forward
 	}
-	c := choose.Choice{Engine: set.Engine, CRIU: set.CRIU, Log: s.Log, Client: client}
+	c := choose.Choice{Engine: set.Engine, CRIU: set.CRIU, Log: j.log, Client: client}
 	if c.Engine == criu.Name {
 		return c, nil
 	}
@@ -48,7 +49,7 @@ func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, p *places) (
 	switch {
 	case len(only) == 0:
 	case c.Engine == choose.Auto:
-		s.Log.Info("taking CRIU for what it alone can do", zap.Strings("the request has", only))
+		j.log.Info("taking CRIU for what it alone can do", zap.Strings("the request has", only))
 		c.Engine = criu.Name
 	default:
 		return c, fmt.Errorf("%w: the request has what CRIU alone can do (%s), and the settings say engine: %s",
@@ -80,5 +81,12 @@ func (s *Session) pass(ctx context.Context, req *rpc.CriuReq) (*rpc.CriuResp, er
 			return nil, err
 		}
 	}
-	return s.relay.Do(ctx, req)
+	resp, err := s.relay.Do(ctx, req)
+	if err == nil && !resp.GetSuccess() {
+		err = errPassed
+	}
+	return resp, err
 }
+
+// errPassed says that CRIU could not do what was passed to it. The client gets its response.
+var errPassed = errors.New("criu could not do it")

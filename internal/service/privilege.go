@@ -30,7 +30,10 @@ func (p peer) mayAsk() error {
 	if lacking := own &^ theirs; lacking != 0 {
 		return fmt.Errorf("process %d asks, and lacks capabilities that this service has (%#x): %w", p.pid, lacking, unix.EPERM)
 	}
-	return p.sameUserNamespace()
+	if err := p.sameUserNamespace(); err != nil {
+		return err
+	}
+	return p.alive()
 }
 
 // sameUserNamespace refuses a client whose capabilities mean something else.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
@@ -24,8 +25,10 @@ type Session struct {
 
 	conn   *seqpacket.Conn
 	peer   peer
-	number int         // Of the socket, as crtime was given it.
-	relay  *criu.Relay // nil: nothing has been handed to CRIU whole.
+	number int             // Of the socket, as crtime was given it.
+	ending atomic.Bool     // The context of Serve has ended.
+	told   map[string]bool // What the client has been told of in this job.
+	relay  *criu.Relay     // nil: nothing has been handed to CRIU whole.
 }
 
 // Options say how clients are served.
@@ -57,6 +60,7 @@ func NewSession(socket *os.File, o Options) (*Session, error) {
 	}
 	conn, err := seqpacket.New(socket)
 	if err != nil {
+		p.close()
 		return nil, err
 	}
 	if o.Log == nil {
@@ -70,6 +74,7 @@ func NewSession(socket *os.File, o Options) (*Session, error) {
 // middle. When ctx ends, what is under way is undone.
 func (s *Session) Serve(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
+	defer context.AfterFunc(ctx, s.interrupt)()
 	for {
 		req, err := s.receive()
 		if errors.Is(err, seqpacket.ErrClosed) {
@@ -82,6 +87,8 @@ func (s *Session) Serve(ctx context.Context) (err error) {
 		resp, again, err := s.handle(ctx, req)
 		if err != nil {
 			s.Log.Error("request failed", zap.Stringer("request", req.GetType()), zap.Error(err))
+		}
+		if resp == nil {
 			resp = failure(err)
 		}
 		if sent := s.respond(answerType(req.GetType()), resp); sent != nil {
@@ -96,6 +103,7 @@ func (s *Session) Serve(ctx context.Context) (err error) {
 // close ends the conversation, and CRIU's if there is one.
 func (s *Session) close() error {
 	err := s.conn.Close()
+	s.peer.close()
 	if s.relay != nil {
 		err = errors.Join(err, s.relay.Close())
 	}
@@ -137,7 +145,7 @@ func (s *Session) handle(ctx context.Context, req *rpc.CriuReq) (resp *rpc.CriuR
 func canStayOpen(kind rpc.CriuReqType) bool {
 	switch kind {
 	case rpc.CriuReqType_VERSION, rpc.CriuReqType_FEATURE_CHECK, rpc.CriuReqType_CPUINFO_DUMP, rpc.CriuReqType_CPUINFO_CHECK,
-		rpc.CriuReqType_PAGE_SERVER, rpc.CriuReqType_PAGE_SERVER_CHLD, rpc.CriuReqType_WAIT_PID:
+		rpc.CriuReqType_PAGE_SERVER, rpc.CriuReqType_PAGE_SERVER_CHLD:
 		return true
 	default:
 		return false
@@ -188,8 +196,23 @@ func (s *Session) send(data []byte, files []*os.File) error {
 	return nil
 }
 
-// within does something with the connection, for at most some time.
+// errEnding says that crtime was told to end while it waited for the client.
+var errEnding = errors.New("crtime was told to end")
+
+// interrupt ends all waiting for the client: what is under way is then undone.
+func (s *Session) interrupt() {
+	s.ending.Store(true)
+	_ = s.conn.SetDeadline(time.Unix(1, 0)) // It fails only if the connection has ended.
+}
+
+// within does something with the connection, for at most some time. Once crtime is to end,
+// it is only for a last word.
 func (s *Session) within(most time.Duration, do func() (*seqpacket.Packet, error)) (*seqpacket.Packet, error) {
+	const lastWord = time.Second
+	ending := s.ending.Load()
+	if ending {
+		most = lastWord
+	}
 	var deadline time.Time
 	if most > 0 {
 		deadline = time.Now().Add(most)
@@ -197,11 +220,17 @@ func (s *Session) within(most time.Duration, do func() (*seqpacket.Packet, error
 	if err := s.conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	packet, err := do()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the client has kept crtime waiting for %v: %w", most, context.DeadlineExceeded)
+	if s.ending.Load() && !ending {
+		return nil, errEnding // The interruption came in between, and its deadline is gone.
 	}
-	return packet, err
+	packet, err := do()
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return packet, err
+	case s.ending.Load():
+		return packet, errEnding
+	}
+	return packet, fmt.Errorf("the client has kept crtime waiting for %v: %w", most, context.DeadlineExceeded)
 }
 
 // success is a response that says nothing more.

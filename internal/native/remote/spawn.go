@@ -85,7 +85,8 @@ func spawn(t *ptrace.Tracer, n newborn) (*Stub, error) {
 		if s, err = n.spawnOnce(t, code); err == nil {
 			return s, nil
 		}
-		if !errors.Is(err, errCollision) {
+		// A sibling's corpse keeps the number until our parent takes notice.
+		if !errors.Is(err, errCollision) || n.of == sibling {
 			break
 		}
 	}
