@@ -4,13 +4,17 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/crtime/crtime/e2e/clocklog"
 	"github.com/crtime/crtime/e2e/harness"
@@ -217,7 +221,7 @@ func TestContainers(t *testing.T) {
 			k.must("run", "-d", "-b", k.bundle, k.id)
 			k.log(30)
 			if test.name == "host network" {
-				k.must("exec", "-d", k.id, "/bin/sleep", "1000")
+				k.enter("/bin/sleep", "1000")
 			}
 			k.must(append([]string{"checkpoint", "--image-path", k.images, "--work-path", k.images}, append(test.flags, k.id)...)...)
 			time.Sleep(2 * time.Second)
@@ -247,6 +251,28 @@ func TestContainers(t *testing.T) {
 			k.must("kill", k.id, "KILL")
 		})
 	}
+}
+
+// enter starts a program in the container from outside. It becomes this process's child,
+// which takes notice of its end: the container cannot end before.
+func (k *container) enter(argv ...string) {
+	k.Helper()
+	pidFile := k.Path("entered")
+	k.must(append([]string{"exec", "-d", "--pid-file", pidFile, k.id}, argv...)...)
+	text, err := os.ReadFile(pidFile)
+	k.Check(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	k.Check(err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	k.Cleanup(func() { <-ended })
 }
 
 // giveTo makes a user the owner of the root file system.
