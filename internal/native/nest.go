@@ -35,6 +35,8 @@ type nest struct {
 	stubs map[int]*remote.Stub // By pid; helpers and zombies to be are among them while they live.
 	born  []int                // All pids in the order of birth.
 	full  map[int]bool         // Whose memory has been mapped and filled.
+	// copyOf is the filled process whose memory each was born with; 0: with none.
+	copyOf map[int]int
 }
 
 // newNest plans the births for a build.
@@ -45,7 +47,7 @@ func newNest(b *build) (*nest, error) {
 	}
 	n := &nest{
 		log: b.log, tracer: b.tracer, set: b.set, memory: b.memory, files: b.files,
-		stubs: map[int]*remote.Stub{}, full: map[int]bool{}, make: remote.Spawn,
+		stubs: map[int]*remote.Stub{}, full: map[int]bool{}, copyOf: map[int]int{}, make: remote.Spawn,
 	}
 	if b.Sibling {
 		n.make = remote.SpawnSibling
@@ -150,11 +152,12 @@ func (n *nest) do(ctx context.Context, steps []tasks.Step) error {
 }
 
 // fork makes the processes of a litter. Children of the tree are copies of their
-// filled parent, so that memory which both had in common is common again.
+// filled parent, so that memory which both had in common is common again. A helper is a
+// copy of its parent, too, and so are its children.
 func (n *nest) fork(ctx context.Context, litter []tasks.Step) error {
 	up := litter[0].Parent
 	ofMemory := n.ofMemory(litter[0])
-	if up != 0 && ofMemory && !n.full[up] && n.inTree(up) {
+	if up != 0 && (ofMemory || litter[0].Helper) && !n.full[up] && n.inTree(up) {
 		if err := n.fill(ctx, up); err != nil {
 			return err
 		}
@@ -163,17 +166,18 @@ func (n *nest) fork(ctx context.Context, litter []tasks.Step) error {
 	if err != nil {
 		return err
 	}
+	if !n.full[up] {
+		up = n.copyOf[up] // 0, unless it is a helper.
+	}
 	runners := make([]*remote.Runner, len(stubs))
 	for i, stub := range stubs {
 		n.stubs[stub.PID()] = stub
 		n.born = append(n.born, stub.PID())
+		n.copyOf[stub.PID()] = up
 		runners[i] = stub.Runner
 	}
 	if !ofMemory {
 		return nil
-	}
-	if !n.full[up] {
-		up = 0
 	}
 	return remote.Interleave(runners, func(i int) error { return n.memory.Map(stubs[i].PID(), stubs[i], up) })
 }
