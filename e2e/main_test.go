@@ -88,17 +88,17 @@ type repeats struct {
 // times is how often that is now.
 func (r repeats) times(c *harness.Case) int {
 	c.Helper()
+	n := r.usual
 	switch text := os.Getenv(r.variable); {
 	case text != "":
-		n, err := strconv.Atoi(text)
+		var err error
+		n, err = strconv.Atoi(text)
 		c.Check(err)
-		longer(c, time.Duration(n)*r.each)
-		return n
 	case testing.Short():
-		return r.short
-	default:
-		return r.usual
+		n = r.short
 	}
+	longer(c, time.Duration(n)*r.each)
+	return n
 }
 
 // longer gives a test so much more than its usual time.
