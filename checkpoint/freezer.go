@@ -94,16 +94,17 @@ type chill struct {
 	traced bool     // Every thread has had a tracer, and the group was still frozen.
 }
 
-// look takes notice of one more scan, before which the clocks were read as started. frozen
-// is whether the group was, before the scan. record makes a reading of now.
+// look takes notice of one more scan. frozen is whether the group was, before the scan;
+// record reads the clocks. They are read first, and what takes longer is asked afterwards:
+// the tree stands still meanwhile, and would be seen to have stopped so much later.
 func (c *chill) look(frozen bool, now *proc.Snapshot, record func() *freeze) {
 	switch {
 	case c.group == nil || c.traced:
 	case !frozen:
 		c.seen = nil // It was another's freezing, or went wrong.
 	case c.seen == nil:
-		if c.group.holds(now) {
-			c.seen = record()
+		if c.seen = record(); !c.group.holds(now) {
+			c.seen = nil
 		}
 	case !c.seen.snapshot.Same(now):
 		c.seen = nil
