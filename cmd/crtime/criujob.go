@@ -30,6 +30,8 @@ func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
 	}
 	defer images.Close()
 	c.Options.ImagesDirFd = proto.Int32(int32(images.Fd()))
+	// It is named from the work directory that was asked for, not from the log's.
+	pidPath := pidFilePath(c)
 	if err := placeLog(c); err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func carryOut(ctx context.Context, s *streams, c *criucli.Command) error {
 		// By this path a CRIU that this process starts finds it, too.
 		c.Options.ConfigFile = proto.String(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), config.Fd()))
 	}
-	pidFile, err := preparePIDFile(pidFilePath(c))
+	pidFile, err := preparePIDFile(pidPath)
 	if err != nil {
 		return err
 	}
@@ -182,8 +184,10 @@ func request(ctx context.Context, s *streams, c *criucli.Command) (pid int, err 
 	switch {
 	case err != nil:
 		return 0, errors.Join(err, why)
+	case why != nil:
+		return 0, why // The session knows the reason best.
 	case !resp.GetSuccess():
-		return 0, errors.Join(why) // The session knows the reason best.
+		return 0, errors.New(resp.GetCrErrmsg())
 	}
 	return int(resp.GetRestore().GetPid()), nil
 }

@@ -34,6 +34,8 @@ func Adopt(dir *os.File) (*Staging, error) {
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(own)
 	s := &Staging{final: path, path: path, existed: true, dir: os.NewFile(uintptr(own), path), before: map[string]unix.Timespec{}}
+	_, marked := lstat(filepath.Join(path, unfinished))
+	s.mixed = marked == nil
 	err = writeFile(own, unfinished, nil)
 	if err == nil {
 		err = s.lookBefore()
@@ -96,7 +98,7 @@ func (s *Staging) disown() error {
 			errs = append(errs, removeIfThere(filepath.Join(s.path, e.Name())))
 		}
 	}
-	whole := true
+	whole := !s.mixed
 	for name := range s.before {
 		whole = whole && (!Listed(name) || s.untouched(name))
 	}

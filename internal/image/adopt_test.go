@@ -114,6 +114,25 @@ func TestAdoptDiscardUntouched(t *testing.T) {
 	}
 }
 
+// TestAdoptDiscardAfterInterrupted gives up where an interrupted dump has left a mixture,
+// which stays marked as one.
+func TestAdoptDiscardAfterInterrupted(t *testing.T) {
+	path, dir := clientDir(t)
+	if err := os.WriteFile(filepath.Join(path, unfinished), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Adopt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(path, unfinished)); err != nil {
+		t.Errorf("the mark: %v", err)
+	}
+}
+
 func TestAdoptFollowsNoLink(t *testing.T) {
 	path, dir := clientDir(t)
 	target := filepath.Join(t.TempDir(), "target")

@@ -33,6 +33,7 @@ type Staging struct {
 	vouched map[string]vouched       // By name.
 	before  map[string]unix.Timespec // What an adopted directory held, and when it was last changed; nil for all others.
 	earlier []byte                   // The manifest that it held; nil: none.
+	mixed   bool                     // It held what an interrupted dump had left.
 }
 
 // Stage makes a directory to write images into, which Commit will turn into
