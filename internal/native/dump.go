@@ -214,6 +214,10 @@ func (d *dump) collect(ctx context.Context) (*criuimg.Set, *memory.Plan, error) 
 	if err := tasks.Collect(all.tasks, set, d.sleeps.rest); err != nil {
 		return nil, nil, err
 	}
+	// The tree is killed on the strength of these images.
+	if err := tasks.CheckBirths(set, d.ShellJob); err != nil {
+		return nil, nil, fmt.Errorf("%w: no restore could make the tree again: %w", engine.ErrUnsupported, err)
+	}
 	d.askOfTimers(due)
 	if err := due.Put(set, d.waiting); err != nil {
 		return nil, nil, err

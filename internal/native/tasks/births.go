@@ -141,6 +141,7 @@ func (e *TreeError) Error() string {
 // So a child is forked before or after its parent's setsid. One that is in
 // neither of its parent's sessions was adopted: it is forked by a helper which
 // then ends, and becomes the child of the nearest ancestor that adopts orphans.
+// There is a plan for every tree whose subreapers were such to the end.
 // A group whose leader is gone is founded by a helper as well, and so is the session
 // that the images call 0: its leader was outside the tree's pid namespace, so it has
 // no number that could be given back, and gets any. The root gets a
@@ -152,7 +153,11 @@ func Births(s *criuimg.Set, from Origin) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.chooseCradles()
 	if err := p.bearRoot(); err != nil {
+		return nil, err
+	}
+	if err := p.adoptAll(); err != nil {
 		return nil, err
 	}
 	if err := p.joinGroups(); err != nil {
@@ -169,6 +174,16 @@ func Births(s *criuimg.Set, from Origin) ([]Step, error) {
 	return p.steps, nil
 }
 
+// nobodys is a number that no process has: the kernel's PID_MAX_LIMIT is 1 << 22.
+const nobodys = 1 << 30
+
+// CheckBirths reports whether there is a plan at all for the processes of s, wherever they
+// are restored; the errors are those of Births.
+func CheckBirths(s *criuimg.Set, shellJob bool) error {
+	_, err := Births(s, Origin{SID: nobodys, PGID: nobodys, ShellJob: shellJob, Adopts: true})
+	return err
+}
+
 // member is a process of the tree in the planning.
 type member struct {
 	pid, sid, pgid int
@@ -177,7 +192,7 @@ type member struct {
 	zombie         bool
 	status         uint32
 	name           string
-	born           int    // Session at birth, as far as it is decided; 0: any.
+	cradle         int    // A leader's session at birth, as far as it is decided; 0: any.
 	keyring        uint64 // Which session keyring it had; 0: not known.
 }
 
@@ -188,15 +203,21 @@ type plan struct {
 	byPID   map[int]*member
 	used    map[int]bool // Numbers of the tree: processes, threads, sessions, groups.
 	threads map[int]int  // Processes by the numbers of their further threads.
+	born    map[int]bool // Processes and helpers whose fork is planned.
 	steps   []Step
 	holders []Step // The ends of the helpers that hold groups.
 }
 
-func (p *plan) do(s Step) { p.steps = append(p.steps, s) }
+func (p *plan) do(s Step) {
+	if s.Action == Fork {
+		p.born[s.PID] = true
+	}
+	p.steps = append(p.steps, s)
+}
 
 // newPlan reads the tree.
 func newPlan(s *criuimg.Set, from Origin) (*plan, error) {
-	p := &plan{from: from, byPID: map[int]*member{}, used: map[int]bool{}, threads: map[int]int{}}
+	p := &plan{from: from, byPID: map[int]*member{}, used: map[int]bool{}, threads: map[int]int{}, born: map[int]bool{}}
 	for _, e := range s.Tree {
 		m := &member{pid: int(e.GetPid()), sid: int(e.GetSid()), pgid: int(e.GetPgid())}
 		if image := s.Process[e.GetPid()]; image != nil && image.Zombie() {
