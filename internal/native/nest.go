@@ -31,6 +31,7 @@ type nest struct {
 	area   uint64                                                  // Where the stubs have their area.
 	make   func(*ptrace.Tracer, int, uint64) (*remote.Stub, error) // The root.
 	steps  []tasks.Step
+	bears  map[int]bool // Who has children, for a while at least.
 
 	stubs map[int]*remote.Stub // By pid; helpers and zombies to be are among them while they live.
 	born  []int                // All pids in the order of birth.
@@ -47,13 +48,18 @@ func newNest(b *build) (*nest, error) {
 	}
 	n := &nest{
 		log: b.log, tracer: b.tracer, set: b.set, memory: b.memory, files: b.files,
-		stubs: map[int]*remote.Stub{}, full: map[int]bool{}, copyOf: map[int]int{}, make: remote.Spawn,
+		bears: map[int]bool{}, stubs: map[int]*remote.Stub{}, full: map[int]bool{}, copyOf: map[int]int{}, make: remote.Spawn,
 	}
 	if b.Sibling {
 		n.make = remote.SpawnSibling
 	}
 	if n.steps, err = tasks.Births(n.set, origin); err != nil {
 		return nil, err
+	}
+	for _, step := range n.steps {
+		if step.Action == tasks.Fork {
+			n.bears[step.Parent] = true
+		}
 	}
 	n.area, err = memory.Area(n.set, remote.AreaSize)
 	return n, err
@@ -153,11 +159,12 @@ func (n *nest) do(ctx context.Context, steps []tasks.Step) error {
 
 // fork makes the processes of a litter. Children of the tree are copies of their
 // filled parent, so that memory which both had in common is common again. A helper is a
-// copy of its parent, too, and so are its children.
+// copy of its parent, too, and so is a zombie to be, and so are their children.
 func (n *nest) fork(ctx context.Context, litter []tasks.Step) error {
 	up := litter[0].Parent
 	ofMemory := n.ofMemory(litter[0])
-	if up != 0 && (ofMemory || litter[0].Helper) && !n.full[up] && n.inTree(up) {
+	matters := ofMemory || slices.ContainsFunc(litter, func(s tasks.Step) bool { return n.bears[s.PID] })
+	if up != 0 && matters && !n.full[up] && n.alive(up) {
 		if err := n.fill(ctx, up); err != nil {
 			return err
 		}
@@ -167,7 +174,7 @@ func (n *nest) fork(ctx context.Context, litter []tasks.Step) error {
 		return err
 	}
 	if !n.full[up] {
-		up = n.copyOf[up] // 0, unless it is a helper.
+		up = n.copyOf[up] // 0, unless it is a helper or a zombie to be.
 	}
 	runners := make([]*remote.Runner, len(stubs))
 	for i, stub := range stubs {
@@ -219,6 +226,9 @@ const mostUrgent = -20
 
 // inTree says whether a process is one of the images, not a helper.
 func (n *nest) inTree(pid int) bool { return n.set.Process[uint32(pid)] != nil }
+
+// alive says whether a process of the images lives in them.
+func (n *nest) alive(pid int) bool { return n.inTree(pid) && !n.set.Process[uint32(pid)].Zombie() }
 
 // fill writes the contents of mapped processes.
 func (n *nest) fill(ctx context.Context, pids ...int) error {

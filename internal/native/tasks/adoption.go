@@ -37,21 +37,20 @@ func (p *plan) adoptAll() error {
 // of everything below them, and reports whether it could already.
 func (p *plan) adopt(m *member) (bool, error) {
 	session, heir := m.bornIn(), m.parent
-	from, parent, helper := p.kin(session, heir), 0, session
+	from, helper := p.kin(session, heir), session
 	switch {
 	case from != nil:
 		var err error
 		if helper, err = p.number(); err != nil {
 			return false, err
 		}
-		parent = from.pid
 	case p.byPID[session] != nil || heir != p.lowest(session):
 		return false, nil
 	default:
 		if err := p.vacant(m, session); err != nil {
 			return false, err
 		}
-		from, parent = heir, heir.pid
+		from = heir
 	}
 	var children []*member
 	for _, c := range heir.children {
@@ -60,7 +59,7 @@ func (p *plan) adopt(m *member) (bool, error) {
 		}
 	}
 	p.do(Step{Action: AdoptOrphans, PID: heir.pid})
-	p.do(Step{Action: Fork, PID: helper, Parent: parent, Helper: true})
+	p.do(Step{Action: Fork, PID: helper, Parent: from.pid, Helper: true})
 	if helper == session {
 		p.do(Step{Action: NewSession, PID: helper})
 	}
@@ -68,7 +67,7 @@ func (p *plan) adopt(m *member) (bool, error) {
 		p.do(Step{Action: Fork, PID: c.pid, Parent: helper})
 		p.part(c, from)
 	}
-	p.do(Step{Action: EndHelper, PID: helper, Parent: parent})
+	p.do(Step{Action: EndHelper, PID: helper, Parent: from.pid})
 	p.do(Step{Action: StopAdopting, PID: heir.pid})
 	for _, c := range children {
 		if err := p.raise(c); err != nil {
