@@ -285,10 +285,12 @@ func (b *build) makeThreads(pid int, stub *remote.Stub) error {
 		}
 		all = append(all, made...)
 	}
+	also := b.memory.ClockCalls(pid)
 	for _, th := range all {
-		if err := tasks.Thread(b.set, uint32(pid), uint32(th.TID), stub, th); err != nil {
+		if err := tasks.Thread(b.set, uint32(pid), uint32(th.TID), stub, th, also...); err != nil {
 			return err
 		}
+		also = nil // One is enough.
 	}
 	b.threads[pid] = all
 	return nil

@@ -63,6 +63,15 @@ func (p *Pagemap) Populated(start, end uint64) iter.Seq2[Range, error] {
 	})
 }
 
+// Mapped lists the pages between two addresses that are mapped and belong to a file or
+// to shared memory, in rising order and joined where they touch.
+func (p *Pagemap) Mapped(start, end uint64) iter.Seq2[Range, error] {
+	return p.list(start, end, query{
+		any:  categoryFile,
+		none: categorySwapped | categoryGuard,
+	})
+}
+
 // Guards lists the pages between two addresses that are guards, which
 // madvise(MADV_GUARD_INSTALL) makes (Linux 6.13). A kernel before 6.15 cannot
 // tell: nothing is listed.

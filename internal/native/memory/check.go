@@ -64,6 +64,9 @@ func supported(e *vma.VmaEntry) error {
 	if more := e.GetMadv() &^ advices; more != 0 {
 		return fmt.Errorf("madvise flags %#x: %w; restore with --engine criu", more, engine.ErrUnsupported)
 	}
+	if _, err := residentRuns(e); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrImages)
+	}
 	if err := checkPolicy(e); err != nil {
 		return err
 	}

@@ -50,6 +50,9 @@ func privatePages(pid int, p *criuimg.Process) ([]run, error) {
 			return nil, fmt.Errorf("the pages of mapping %s: %w", spanOf(e), err)
 		}
 	}
+	if err := addResident(pm, p); err != nil {
+		return nil, err
+	}
 	if err := addGuards(pm, p.MM); err != nil {
 		return nil, err
 	}

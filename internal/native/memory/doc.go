@@ -19,7 +19,8 @@
 //
 // Beside what CRIU's images describe, fields of crtime's own (extension.go) keep the
 // memory policies of mappings (mbind) and that memory which is mapped later is to be
-// locked (mlockall with MCL_FUTURE). On which memory node a page lay is not kept.
+// locked (mlockall with MCL_FUTURE), and which pages of files were mapped (resident.go).
+// On which memory node a page lay is not kept.
 //
 // # Restore
 //

@@ -49,6 +49,7 @@ type building struct {
 	prot   map[*vma.VmaEntry]uint32 // What each area is mapped with.
 	work   []stretch                // Contents that Fill has still to write.
 	faults *faults                  // Means to put pages into fresh memory; nil: there is none.
+	vdso   uint64                   // Where this kernel's is; 0: nowhere.
 }
 
 // NewRebuild reads what the images say about memory; dir is the image directory

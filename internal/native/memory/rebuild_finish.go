@@ -34,6 +34,9 @@ func (r *Rebuild) finish(pid int, in runner) error {
 	if err != nil {
 		return fmt.Errorf("the vdso of process %d: %w", pid, err)
 	}
+	if placed.at != 0 {
+		b.vdso = placed.at
+	}
 	lockNew(b.space.mm, t)
 	d, err := r.describe(b.space, t, in)
 	if err != nil {
@@ -69,6 +72,11 @@ func planFinish(b *building) *table {
 			for _, c := range lockCalls(e) {
 				t.add(c)
 			}
+		}
+	}
+	for _, e := range b.space.areas {
+		for _, c := range residentCalls(e) {
+			t.add(c)
 		}
 	}
 	for _, g := range b.space.guards {

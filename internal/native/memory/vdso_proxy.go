@@ -40,6 +40,7 @@ func (r *Rebuild) proxyVDSO(sp *space, in runner, recorded []byte) error {
 	if err := own.check(sp.pid); err != nil {
 		return err
 	}
+	r.built[sp.pid].vdso = own.at
 	if err := in.Write(s.start, code); err != nil {
 		return err
 	}

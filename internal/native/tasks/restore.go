@@ -22,7 +22,9 @@ import (
 //
 // The memory of the process must be in place: from now on the kernel writes the
 // number of the CPU into the thread's struct rseq whenever it has run.
-func Thread(set *criuimg.Set, pid, tid uint32, stub *remote.Stub, th *ptrace.Thread) error { //nolint:revive // A thread, and where it is.
+//
+// also is called in it at the same stop.
+func Thread(set *criuimg.Set, pid, tid uint32, stub *remote.Stub, th *ptrace.Thread, also ...remote.Call) error { //nolint:revive // A thread, and where it is.
 	core, err := threadOf(set, pid, tid)
 	if err != nil {
 		return err
@@ -31,6 +33,7 @@ func Thread(set *criuimg.Set, pid, tid uint32, stub *remote.Stub, th *ptrace.Thr
 	if err := writeThread(b, core, threadName(set.Process[pid], core)); err != nil {
 		return threadError(set, pid, tid, err)
 	}
+	b.calls = append(b.calls, also...)
 	return threadError(set, pid, tid, b.run(th))
 }
 
