@@ -34,6 +34,10 @@ type Options struct {
 	// Once stops the tree once, also if a thread stands in the middle of reading a clock
 	// and the engine cannot send it on: for callers to whom each moment is told once.
 	Once bool
+	// Lazy says that pages of the tree are fetched from the engine when all else has been
+	// written, by a restore elsewhere that needs complete images: they are committed
+	// before, also for a tree that is to run on.
+	Lazy bool
 }
 
 // stage begins to write images.
@@ -189,17 +193,18 @@ func (d *dump) do(ctx context.Context) error {
 	if d.released, err = d.clocks.Read(); err != nil {
 		return err
 	}
-	if d.LeaveRunning {
+	if d.manifest == nil {
 		d.manifest, err = d.staging.Commit()
 	}
 	return err
 }
 
 // collected records the clocks. For a tree that is about to be killed it also
-// commits, so that at every instant there is either the tree or its images.
+// commits, so that at every instant there is either the tree or its images; and where
+// somebody waits for the images before the engine is done.
 func (d *dump) collected() error {
 	err := d.write(d.engine.Name())
-	if err == nil && !d.LeaveRunning {
+	if err == nil && (!d.LeaveRunning || d.Lazy) {
 		d.manifest, err = d.staging.Commit()
 	}
 	return err

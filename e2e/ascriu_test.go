@@ -17,7 +17,8 @@ import (
 // asCRIU is a link named criu that leads to crtime.
 type asCRIU struct {
 	*harness.Case
-	path string
+	path  string
+	files []*os.File // That each command gets, under the numbers from 3 on.
 }
 
 // newAsCRIU makes the link.
@@ -27,13 +28,18 @@ func newAsCRIU(c *harness.Case) *asCRIU {
 	c.Check(os.Mkdir(dir, 0o755))
 	path := filepath.Join(dir, "criu")
 	c.Check(os.Symlink(c.Crtime.Path, path))
-	return &asCRIU{c, path}
+	return &asCRIU{Case: c, path: path}
+}
+
+// environment is what such a command needs.
+func (a *asCRIU) environment() []string {
+	return append(os.Environ(), "CRTIME_ENGINE="+a.Crtime.Engine, "CRTIME_CRIU="+a.CRIU.Path)
 }
 
 // run runs a command line of CRIU's.
 func (a *asCRIU) run(args ...string) (string, error) {
 	cmd := exec.CommandContext(a.Context, a.path, args...)
-	cmd.Env = append(os.Environ(), "CRTIME_ENGINE="+a.Crtime.Engine, "CRTIME_CRIU="+a.CRIU.Path)
+	cmd.Env, cmd.ExtraFiles = a.environment(), a.files
 	// A restored tree may keep standard output open: no pipe.
 	out, err := os.CreateTemp("", "criu-*")
 	a.Check(err)

@@ -27,6 +27,7 @@ type client struct {
 	path   string // Of what it takes for criu.
 	engine string // "" leaves crtime the choice.
 	images *os.File
+	files  []*os.File // That it hands down, under the numbers from 4 on.
 }
 
 // newClient makes one for `crtime swrk`.
@@ -49,7 +50,7 @@ func clientOf(c *harness.Case, path, engine string) *client {
 // connect starts the program.
 func (cl *client) connect() *harness.Client {
 	cl.Helper()
-	conn, err := harness.StartSwrk(cl.path, "CRTIME_ENGINE="+cl.engine, "CRTIME_CRIU="+cl.CRIU.Path)
+	conn, err := harness.StartSwrk(cl.path, cl.files, "CRTIME_ENGINE="+cl.engine, "CRTIME_CRIU="+cl.CRIU.Path)
 	cl.Check(err)
 	return conn
 }

@@ -25,8 +25,9 @@ type Client struct {
 	Heard []string
 }
 
-// StartSwrk starts `path swrk N` for a client. env is added to its environment.
-func StartSwrk(path string, env ...string) (*Client, error) {
+// StartSwrk starts `path swrk N` for a client. It gets files under the numbers from 4 on,
+// and env is added to its environment.
+func StartSwrk(path string, files []*os.File, env ...string) (*Client, error) {
 	conn, theirs, err := seqpacket.Pair()
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func StartSwrk(path string, env ...string) (*Client, error) {
 	defer theirs.Close()
 	const first = 3
 	cmd := exec.Command(path, "swrk", fmt.Sprint(first))
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles = append([]*os.File{theirs}, files...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -31,6 +31,9 @@ type Client struct {
 	Socket int
 	// Parent says that this process is the client: a restored root becomes its child.
 	Parent bool
+	// Lazy says that CRIU is to serve pages to a restore elsewhere when it has dumped,
+	// or that somebody serves those which the images lack to CRIU when it restores.
+	Lazy bool
 }
 
 // Notification is something that CRIU tells of and waits with until it is answered.

@@ -47,6 +47,9 @@ func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*
 	for {
 		resp, packet, err := c.receive()
 		if err != nil {
+			if refused == nil {
+				refused = interruption(ctx) // CRIU may have been ended for it.
+			}
 			return nil, errors.Join(refused, err)
 		}
 		if resp.GetType() != rpc.CriuReqType_NOTIFY {
@@ -54,8 +57,8 @@ func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*
 			return resp, refused
 		}
 		late := tooLate(resp.GetNotify().GetScript())
-		if refused == nil && ctx.Err() != nil && !late {
-			refused = fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
+		if refused == nil && !late {
+			refused = interruption(ctx)
 		}
 		var answer *Answer
 		if refused == nil || late {
@@ -69,6 +72,14 @@ func (c *conversation) call(ctx context.Context, req *rpc.CriuReq, notify func(*
 			return nil, errors.Join(refused, err)
 		}
 	}
+}
+
+// interruption is why a conversation is to end early, nil if it is not.
+func interruption(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
 }
 
 // tooLate reports whether CRIU goes on whatever is answered to a notification: the tree is

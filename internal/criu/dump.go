@@ -10,6 +10,7 @@ import (
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crtime/crtime/internal/engine"
@@ -82,7 +83,14 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 		// At the end: CRIU begins the log anew.
 		defer e.log().Warn("not saved: processes of the container that were not started by its first one", zap.Strings("processes", lost))
 	}
-	resp, err := talk.call(ctx, &rpc.CriuReq{Type: kind.Enum(), Opts: opts}, notify)
+	serving := func() bool { return true }
+	resp, err := talk.call(ctx, &rpc.CriuReq{Type: kind.Enum(), Opts: opts}, func(n *Notification) (*Answer, error) {
+		if n.Script == "status-ready" {
+			serving = context.AfterFunc(ctx, func() { release(swrk) })
+		}
+		return notify(n)
+	})
+	serving()
 	talk.close()
 	if state, waitErr := swrk.Wait(); waitErr != nil || !state.Success() {
 		e.log().Debug("criu swrk ended", zap.Stringer("state", state), zap.Error(waitErr))
@@ -90,8 +98,14 @@ func (e *Engine) dump(ctx context.Context, kind rpc.CriuReqType, req engine.Dump
 	return outcome("dump", resp, err, log)
 }
 
-// start starts a CRIU that waits for requests. Nothing here kills it, which would leave a
-// tree half dumped: what it does is undone by what we answer.
+// release ends a CRIU that has dumped a tree and waits for somebody to fetch its pages, of
+// which it tells by "status-ready". That may be never, it tells of nothing any more, and
+// does not look whether we are there; the tree is stopped all the while. It is whole,
+// though, and runs on when its tracer has gone.
+func release(swrk *os.Process) { _ = swrk.Signal(unix.SIGTERM) } // It fails only if CRIU has ended.
+
+// start starts a CRIU that waits for requests. But for release, nothing here kills it,
+// which would leave a tree half dumped: what it does is undone by what we answer.
 func (e *Engine) start() (*conversation, *os.Process, error) {
 	talk, theirs, err := newConversation()
 	if err != nil {

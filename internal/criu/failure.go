@@ -130,7 +130,7 @@ type advice struct {
 // hints explains errors of CRIU 4.2 that users meet, the surest first. The
 // patterns are of its messages on Linux 6.18.
 func hints() []advice {
-	return []advice{
+	return append([]advice{
 		{
 			regexp.MustCompile(`Unsupported proto 262`),
 			"It holds an MPTCP socket, which CRIU does not support. Go servers listen with MPTCP by default: start it with GODEBUG=multipathtcp=0.",
@@ -174,6 +174,24 @@ func hints() []advice {
 		{
 			regexp.MustCompile(`No space left`),
 			"There is no space left for the images: free some, or choose another --images-dir.",
+		},
+	}, pageHints()...)
+}
+
+// pageHints explains errors of dumps whose memory goes elsewhere.
+func pageHints() []advice {
+	return []advice{
+		{
+			// It makes a pipe for as many pages as the kernel's largest array of them has,
+			// without looking whether it got it.
+			regexp.MustCompile(`page-pipe: splice: -1: Bad file descriptor`),
+			"To hand out pages CRIU needs a pipe of 4 MiB: run it with CAP_SYS_RESOURCE, or set the sysctl fs.pipe-max-size to 4194304.",
+		},
+		{
+			// All that it says as an error when nobody listens: it undoes what it has not
+			// begun. A process that has died is another reason for it.
+			regexp.MustCompile(`Unable to detach from \d+: No such process`),
+			"If the memory was to go to a page server, see to it that one listens at that address and port: CRIU says no more of it.",
 		},
 	}
 }

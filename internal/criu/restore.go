@@ -36,7 +36,7 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 	if err != nil {
 		return engine.Restored{}, err
 	}
-	v, err := view.WithoutClocks(req.Images.Dir)
+	v, err := e.view(req.Images.Dir)
 	if err != nil {
 		return engine.Restored{}, err
 	}
@@ -75,6 +75,16 @@ func (e *Engine) Restore(ctx context.Context, req engine.RestoreRequest, hooks e
 		e.log().Warn("the time that this restore took could not be noted", zap.Error(err))
 	}
 	return engine.Restored{PID: int(resp.GetRestore().GetPid())}, nil
+}
+
+// view makes the view of the images that CRIU is to have, if it can restore them.
+func (e *Engine) view(dir string) (*view.View, error) {
+	if e.Client == nil || !e.Client.Lazy {
+		if err := allPagesHere(dir); err != nil {
+			return nil, err
+		}
+	}
+	return view.WithoutClocks(dir)
 }
 
 // adoptRoot has the tree's root become this process's own child, so that it can be waited

@@ -34,6 +34,7 @@ func (s *Session) dump(ctx context.Context, opts *rpc.CriuOpts) (*rpc.CriuResp, 
 		TrackMem:     opts.GetTrackMem(),
 		PrevImages:   opts.GetParentImg(),
 		FreezeCgroup: opts.GetFreezeCgroup(),
+		Lazy:         job.lazy,
 		// The client hears of each moment once.
 		Once: true,
 	})

@@ -24,6 +24,7 @@ type job struct {
 	set     settings.Settings
 	options engine.Options
 	choice  choose.Choice
+	lazy    bool // Pages are to be fetched later.
 }
 
 // begin sees to all that dumps and restores have in common. The context that it returns

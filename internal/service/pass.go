@@ -33,7 +33,12 @@ func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, j *job) (cho
 	if err != nil {
 		return choose.Choice{}, err
 	}
-	client := &criu.Client{Options: own, Socket: s.number, Parent: s.Own}
+	files, err := configFiles(opts)
+	if err != nil {
+		return choose.Choice{}, err
+	}
+	j.lazy = lazily(opts, files)
+	client := &criu.Client{Options: own, Socket: s.number, Parent: s.Own, Lazy: j.lazy}
 	if opts.GetNotifyScripts() {
 		client.Ask = s.forward
 	}
@@ -41,11 +46,10 @@ func (s *Session) choice(set settings.Settings, opts *rpc.CriuOpts, j *job) (cho
 	if c.Engine == criu.Name {
 		return c, nil
 	}
-	files, err := configured(opts)
-	if err != nil {
-		return c, err
+	only := onlyCRIU(opts)
+	for _, f := range files {
+		only = append(only, "options in "+f.path)
 	}
-	only := append(onlyCRIU(opts), files...)
 	switch {
 	case len(only) == 0:
 	case c.Engine == choose.Auto:

@@ -189,6 +189,19 @@ func TestHasOptions(t *testing.T) {
 	}
 }
 
+func TestLazily(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": false, "# lazy-pages": false, "lazy-pages-x": false, "tcp-close\n  lazy-pages # as runc has it\n": true,
+	} {
+		if got := lazily(&rpc.CriuOpts{LazyPages: proto.Bool(false)}, []configFile{{text: []byte(text)}}); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+	if !lazily(&rpc.CriuOpts{LazyPages: proto.Bool(true)}, nil) {
+		t.Error("what the request itself asks for is not seen")
+	}
+}
+
 // FuzzRequest has a session read anything. The types that would act on something are
 // left out.
 func FuzzRequest(f *testing.F) {

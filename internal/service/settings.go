@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 
@@ -26,15 +28,20 @@ func (s *Session) forRequest(opts *rpc.CriuOpts) (settings.Settings, error) {
 	return set, nil
 }
 
-// configured lists the config files with options for CRIU that hold for a request:
-// crtime's own engine does not know what they ask for.
-func configured(opts *rpc.CriuOpts) ([]string, error) {
+// configFile is one of CRIU's.
+type configFile struct {
+	path string
+	text []byte
+}
+
+// configFiles reads those with options for CRIU that hold for a request.
+func configFiles(opts *rpc.CriuOpts) ([]configFile, error) {
 	candidates := []string{"/etc/criu/default.conf"}
 	if home, err := os.UserHomeDir(); err == nil {
 		candidates = append(candidates, filepath.Join(home, ".criu", "default.conf"))
 	}
 	candidates = append(candidates, os.Getenv("CRIU_CONFIG_FILE"), opts.GetConfigFile())
-	var found []string
+	var found []configFile
 	for _, path := range candidates {
 		if path == "" {
 			continue
@@ -47,7 +54,7 @@ func configured(opts *rpc.CriuOpts) ([]string, error) {
 			return nil, fmt.Errorf("criu's config file: %w", err)
 		}
 		if hasOptions(text) {
-			found = append(found, "options in "+path)
+			found = append(found, configFile{path, text})
 		}
 	}
 	return found, nil
@@ -63,4 +70,21 @@ func hasOptions(text []byte) bool {
 		}
 	}
 	return false
+}
+
+// has reports whether a config file has an option that takes no value.
+func (f configFile) has(option string) bool {
+	for lines := bufio.NewScanner(bytes.NewReader(f.text)); lines.Scan(); {
+		name, _, _ := strings.Cut(lines.Text(), "#")
+		if strings.TrimSpace(name) == option {
+			return true
+		}
+	}
+	return false
+}
+
+// lazily reports whether a request leaves pages to be fetched when they are used: a dump's
+// until a restore elsewhere has them, or a restore's until the tree wants them.
+func lazily(opts *rpc.CriuOpts, files []configFile) bool {
+	return opts.GetLazyPages() || slices.ContainsFunc(files, func(f configFile) bool { return f.has("lazy-pages") })
 }
