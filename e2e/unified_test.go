@@ -105,6 +105,32 @@ func TestContainersUnified(t *testing.T) {
 	}
 }
 
+// TestContainersLeftRunning has CRIU thaw a group of the second version by itself, with
+// nothing restored.
+func TestContainersLeftRunning(t *testing.T) {
+	c := newCase(t)
+	unified(c)
+	k := newContainer(c, hostNetwork)
+	k.must("run", "-d", "-b", k.bundle, k.id)
+	k.log(30)
+	k.must("checkpoint", "--leave-running", "--image-path", k.images, "--work-path", k.images, k.id)
+	log := k.log(len(k.log(0).Records) + 30)
+	for _, b := range log.Backward() {
+		k.Error(b)
+	}
+	// Paused, it is left so.
+	k.must("pause", k.id)
+	k.must("checkpoint", "--leave-running", "--image-path", k.images, "--work-path", k.images, k.id)
+	text, err := os.ReadFile(filepath.Join(cgroupDir, k.id, "cgroup.events"))
+	k.Check(err)
+	if !strings.Contains(string(text), "frozen 1") {
+		k.Errorf("the group of a paused container after its dump:\n%s", text)
+	}
+	k.must("resume", k.id)
+	k.log(len(k.log(0).Records) + 30)
+	k.must("kill", k.id, "KILL")
+}
+
 // group is the control group of the container's first process.
 func (k *container) group() string {
 	k.Helper()
