@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type podman struct {
 	all  []string // The options of each of its commands.
 	// parent is the control group of everything that it starts, in each hierarchy.
 	parent string
+	others []int // Processes that ran before.
 }
 
 // newPodman prepares podman, which is to find crtime where its runtime looks for criu.
@@ -49,6 +51,7 @@ func newPodman(c *harness.Case) *podman {
 			"--runtime", "runc", "--runtime-flag", "root=" + c.Path("runc"),
 		},
 	}
+	p.others = harness.Descendants()
 	p.hideCache()
 	c.Cleanup(p.end)
 	return p
@@ -74,6 +77,7 @@ func (p *podman) end() {
 	if out, err := p.run("rm", "--all", "--force", "--time", "0"); err != nil {
 		p.Errorf("podman rm: %v\n%s", err, out)
 	}
+	p.settle()
 	groups, err := filepath.Glob(filepath.Join(cgroupDir, "*", p.parent))
 	if err != nil {
 		p.Error(err)
@@ -85,8 +89,24 @@ func (p *podman) end() {
 	}
 }
 
-// removeGroup removes a control group and all below, if it exists. Of the container's
-// monitor and what that starts to clean up podman waits for neither, and they are in one.
+// settle waits until the monitors of containers and what they start to clean up have
+// ended, which podman does not.
+func (p *podman) settle() {
+	// One that is being handed to its next parent is in no list.
+	const quiet = 5
+	for calm := 0; calm < quiet && p.Context.Err() == nil; calm++ {
+		for _, pid := range harness.Descendants() {
+			if !slices.Contains(p.others, pid) {
+				// It is ours to wait for if its parent has ended.
+				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+				calm = 0
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// removeGroup removes a control group and all below, if it exists.
 func (p *podman) removeGroup(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,13 +117,7 @@ func (p *podman) removeGroup(dir string) error {
 			err = errors.Join(err, p.removeGroup(filepath.Join(dir, e.Name())))
 		}
 	}
-	if err != nil {
-		return err
-	}
-	for err = os.Remove(dir); errors.Is(err, unix.EBUSY) && p.Context.Err() == nil; err = os.Remove(dir) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	return err
+	return errors.Join(err, os.Remove(dir))
 }
 
 // run runs podman.
