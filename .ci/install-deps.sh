@@ -39,6 +39,7 @@ readonly test_needs=(
 	nginx:nginx-light
 	node:nodejs
 	'/usr/lib/postgresql/*/bin/postgres:postgresql'
+	podman:podman
 	ps:procps
 	python3:python3
 	redis-server:redis-server
@@ -93,6 +94,7 @@ disable_services() {
 		case $package in
 		redis-server | postgresql) systemctl --quiet disable "$package" >&2 ;;
 		nginx-light) systemctl --quiet disable nginx >&2 ;;
+		podman) systemctl --quiet disable podman.{service,socket} podman-auto-update.{service,timer} podman-restart.service >&2 ;;
 		esac
 	done
 }

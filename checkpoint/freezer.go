@@ -92,6 +92,10 @@ type chill struct {
 	group  *freezer // nil: there is none.
 	seen   *freeze  // nil: not frozen yet.
 	traced bool     // Every thread has had a tracer, and the group was still frozen.
+	// missed is what was seen, if the next scan found the group thawed, and every thread
+	// with a tracer. Which of both came first is not known, so this is not the freeze
+	// instant, but that may have been so early. nil: it was not missed.
+	missed *freeze
 }
 
 // look takes notice of one more scan. frozen is whether the group was, before the scan;
@@ -101,7 +105,12 @@ func (c *chill) look(frozen bool, now *proc.Snapshot, record func() *freeze) {
 	switch {
 	case c.group == nil || c.traced:
 	case !frozen:
-		c.seen = nil // It was another's freezing, or went wrong.
+		if c.seen != nil {
+			c.missed, c.seen = c.seen, nil
+		}
+		if c.missed != nil && !traced(now) {
+			c.missed = nil // It was another's freezing, or went wrong.
+		}
 	case c.seen == nil:
 		if c.seen = record(); !c.group.holds(now) {
 			c.seen = nil
@@ -114,10 +123,15 @@ func (c *chill) look(frozen bool, now *proc.Snapshot, record func() *freeze) {
 	}
 }
 
-// instead returns what was known earlier than f, if it is of the same tree.
+// instead returns what was known earlier than f, if it is of the same tree. If that was
+// missed, it is f, whose window then reaches back so far.
 func (c *chill) instead(f *freeze) *freeze {
-	if f == nil || !c.traced || !c.seen.snapshot.Same(f.snapshot) {
-		return f
+	switch {
+	case f == nil:
+	case c.traced && c.seen.snapshot.Same(f.snapshot):
+		return c.seen
+	case c.missed != nil && c.missed.snapshot.Same(f.snapshot):
+		f.window = f.reading.Monotonic - c.missed.reading.Monotonic + c.missed.window
 	}
-	return c.seen
+	return f
 }

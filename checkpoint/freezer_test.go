@@ -5,9 +5,13 @@ package checkpoint
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
 
+	"github.com/crtime/crtime/clockstate"
 	"github.com/crtime/crtime/internal/proc"
 )
 
@@ -117,5 +121,51 @@ func TestChill(t *testing.T) {
 	}
 	if c.instead(&freeze{snapshot: &proc.Snapshot{}}) == c.seen {
 		t.Error("the moment counts for another tree")
+	}
+}
+
+// TestChillMissed has the group thawed before the tree is seen both traced and frozen. This
+// process traces the one that stands for it.
+func TestChillMissed(t *testing.T) {
+	runtime.LockOSThread()      // The tracer is a thread. It ends with the test.
+	cmd := exec.Command("true") // It stops before its first instruction.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	pid, self := cmd.Process.Pid, os.Getpid()
+	dir, set := group(t, pid, self)
+	tree := func(pid int) *proc.Snapshot {
+		return &proc.Snapshot{Tasks: []proc.Task{{PID: pid, Threads: []int{pid}}}}
+	}
+	at := func(s *proc.Snapshot, when, window clockstate.Nanos) *freeze {
+		f := &freeze{snapshot: s, window: window}
+		f.reading.Monotonic = when
+		return f
+	}
+	for _, test := range []struct {
+		name   string
+		pid    int
+		window clockstate.Nanos
+	}{
+		{"traced", pid, 1007},
+		{"not traced: it has run since", self, 3},
+	} {
+		c := chill{group: newFreezer(dir)}
+		now := tree(test.pid)
+		set(true)
+		c.look(c.group.frozen(), now, func() *freeze { return at(now, 5000, 7) })
+		set(false)
+		for range 2 {
+			c.look(c.group.frozen(), now, nil)
+		}
+		f := at(now, 6000, 3)
+		if got := c.instead(f); got != f || got.window != test.window {
+			t.Errorf("%s: %+v, want the later reading with a window of %d", test.name, got, test.window)
+		}
 	}
 }

@@ -36,33 +36,43 @@ func newContainer(c *harness.Case, edit func(config map[string]any)) *container 
 	c.Helper()
 	runc, err := c.Find("runc")
 	c.Need(err)
-	busybox, err := c.Find("busybox")
-	c.Need(err)
-	ticker, err := c.StaticTicker(c.Context)
-	c.Check(err)
 	criu := newAsCRIU(c)
 	k := &container{
 		Case: c, runc: runc, id: "crtime-e2e-" + filepath.Base(c.Folder), bundle: c.Path("bundle"), images: c.Path("images"),
-		// The real one is behind crtime.
-		path: filepath.Dir(criu.path) + ":" + filepath.Dir(c.CRIU.Path) + ":" + os.Getenv("PATH"),
+		path: criu.searchPath(),
 	}
-	for _, dir := range []string{"bin", "dev", "proc", "sys", "tmp", "log"} {
-		c.Check(os.MkdirAll(filepath.Join(k.bundle, "rootfs", dir), 0o755))
-	}
-	for name, file := range map[string]string{"sh": busybox, "ticker": ticker} {
-		program, err := os.ReadFile(file)
-		c.Check(err)
-		c.Check(os.WriteFile(filepath.Join(k.bundle, "rootfs", "bin", name), program, 0o755))
-	}
-	for _, applet := range []string{"nc", "sleep", "tee"} {
-		c.Check(os.Symlink("sh", filepath.Join(k.bundle, "rootfs", "bin", applet)))
-	}
+	rootFS(c, filepath.Join(k.bundle, "rootfs"))
 	// Of a container with a user namespace CRIU opens images as a user of that.
 	c.Check(os.Mkdir(k.images, 0o755))
 	k.configure(edit)
 	c.Path("runc") // Its folder.
 	c.Cleanup(func() { _, _ = k.run("delete", "-f", k.id) })
 	return k
+}
+
+// searchPath is a PATH with crtime as criu, and the real one behind it.
+func (a *asCRIU) searchPath() string {
+	return filepath.Dir(a.path) + ":" + filepath.Dir(a.CRIU.Path) + ":" + os.Getenv("PATH")
+}
+
+// rootFS makes a root file system with a busybox and the ticker.
+func rootFS(c *harness.Case, dir string) {
+	c.Helper()
+	busybox, err := c.Find("busybox")
+	c.Need(err)
+	ticker, err := c.StaticTicker(c.Context)
+	c.Check(err)
+	for _, name := range []string{"bin", "dev", "proc", "sys", "tmp", "log"} {
+		c.Check(os.MkdirAll(filepath.Join(dir, name), 0o755))
+	}
+	for name, file := range map[string]string{"sh": busybox, "ticker": ticker} {
+		program, err := os.ReadFile(file)
+		c.Check(err)
+		c.Check(os.WriteFile(filepath.Join(dir, "bin", name), program, 0o755))
+	}
+	for _, applet := range []string{"nc", "sleep", "tee"} {
+		c.Check(os.Symlink("sh", filepath.Join(dir, "bin", applet)))
+	}
 }
 
 // configure writes the bundle's config.json: what runc itself proposes, edited.
@@ -112,16 +122,21 @@ func hostNetwork(config map[string]any) {
 	linux["namespaces"] = kept
 }
 
-// run runs runc. What it starts may keep its output open: no pipes.
+// run runs runc.
 func (k *container) run(args ...string) (string, error) {
-	out, err := os.CreateTemp("", "runc-*")
+	cmd := exec.Command(k.runc, append([]string{"--root", filepath.Join(k.Folder, "runc")}, args...)...)
+	cmd.Env = append(os.Environ(), "PATH="+k.path)
+	return outputOf(cmd)
+}
+
+// outputOf runs a command. What it starts may keep its output open: no pipes.
+func outputOf(cmd *exec.Cmd) (string, error) {
+	out, err := os.CreateTemp("", "output-*")
 	if err != nil {
 		return "", err
 	}
 	defer os.Remove(out.Name())
 	defer out.Close()
-	cmd := exec.Command(k.runc, append([]string{"--root", filepath.Join(k.Folder, "runc")}, args...)...)
-	cmd.Env = append(os.Environ(), "PATH="+k.path)
 	cmd.Stdout, cmd.Stderr = out, out
 	runErr := cmd.Run()
 	text, err := os.ReadFile(out.Name())
@@ -156,18 +171,23 @@ func lastLines(text string) string {
 // log reads what the ticker has logged, once it is n records long.
 func (k *container) log(n int) clocklog.Log {
 	k.Helper()
-	path := filepath.Join(k.bundle, "rootfs", "log", "clk")
+	return growing(k.Case, filepath.Join(k.bundle, "rootfs", "log", "clk"), n)
+}
+
+// growing reads a log that is being written, once it is n records long.
+func growing(c *harness.Case, path string, n int) clocklog.Log {
+	c.Helper()
 	for {
 		data, err := os.ReadFile(path)
 		if err == nil {
 			// The last line may be half written.
 			log, err := clocklog.ParseBytes(data[:1+strings.LastIndexByte(string(data), '\n')])
-			k.Check(err)
+			c.Check(err)
 			if len(log.Records) >= n {
 				return log
 			}
 		}
-		k.Check(k.Context.Err())
+		c.Check(c.Context.Err())
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -223,34 +243,51 @@ func TestContainers(t *testing.T) {
 			if test.name == "host network" {
 				k.enter("/bin/sleep", "1000")
 			}
-			k.must(append([]string{"checkpoint", "--image-path", k.images, "--work-path", k.images}, append(test.flags, k.id)...)...)
-			time.Sleep(2 * time.Second)
-			k.must(append([]string{"restore", "-d", "-b", k.bundle, "--image-path", k.images, "--work-path", k.images}, append(test.flags, k.id)...)...)
-			before := len(k.log(0).Records)
-			log := k.log(before + 30)
-			for _, b := range log.Backward() {
-				k.Error(b)
-			}
-			steps, err := log.Outages(1)
-			k.Check(err)
-			if off := steps[0].BoottimeError(); off.Abs() > 5*time.Millisecond {
-				k.Errorf("CLOCK_BOOTTIME is off by %v", off)
-			}
-			k.Logf("CLOCK_MONOTONIC jumped by %v, CLOCK_BOOTTIME is off by %v after %v",
-				steps[0].Advance(clocklog.Monotonic), steps[0].BoottimeError(), steps[0].Wall())
+			k.outage(test.flags...)
 			for _, name := range []string{"dump.log", "restore.log"} {
 				text, err := os.ReadFile(filepath.Join(k.images, name))
 				k.Check(err)
 				if lost := strings.Contains(string(text), "not saved: processes"); lost != (test.name == "host network" && name == "dump.log") {
 					k.Errorf("%s tells of processes that are not saved: %v", name, lost)
 				}
-				lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-				k.Log(lines[len(lines)-1]) // What crtime adds to CRIU's.
 			}
 			k.clocksInside()
 			k.must("kill", k.id, "KILL")
 		})
 	}
+}
+
+// outage checkpoints the container and restores it two seconds later. No clock may have
+// gone back in what the ticker has logged, and CLOCK_BOOTTIME has gone on.
+func (k *container) outage(flags ...string) {
+	k.Helper()
+	k.must(append([]string{"checkpoint", "--image-path", k.images, "--work-path", k.images}, append(flags, k.id)...)...)
+	time.Sleep(2 * time.Second)
+	k.must(append([]string{"restore", "-d", "-b", k.bundle, "--image-path", k.images, "--work-path", k.images}, append(flags, k.id)...)...)
+	before := len(k.log(0).Records)
+	goneOn(k.Case, k.log(before+30))
+	for _, name := range []string{"dump.log", "restore.log"} {
+		text, err := os.ReadFile(filepath.Join(k.images, name))
+		k.Check(err)
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		k.Log(lines[len(lines)-1]) // What crtime adds to CRIU's.
+	}
+}
+
+// goneOn fails the test unless in a log with one outage no clock went back, and
+// CLOCK_BOOTTIME followed the wall clock.
+func goneOn(c *harness.Case, log clocklog.Log) {
+	c.Helper()
+	for _, b := range log.Backward() {
+		c.Error(b)
+	}
+	steps, err := log.Outages(1)
+	c.Check(err)
+	if off := steps[0].BoottimeError(); off.Abs() > 5*time.Millisecond {
+		c.Errorf("CLOCK_BOOTTIME is off by %v", off)
+	}
+	c.Logf("CLOCK_MONOTONIC jumped by %v, CLOCK_BOOTTIME is off by %v after %v",
+		steps[0].Advance(clocklog.Monotonic), steps[0].BoottimeError(), steps[0].Wall())
 }
 
 // enter starts a program in the container from outside. It becomes this process's child,
