@@ -16,9 +16,11 @@ import (
 // ptrace. CRIU does, where a container runtime names one, and looks whether it is frozen
 // ten times a second only: the tree stands still long before it is traced.
 type freezer struct {
-	dir   string
 	state string // The file that tells.
 	says  []byte // What it holds when all are frozen.
+	// dirs are the group's and of all below, when the watch began. Who is in a later one
+	// counts as being in none.
+	dirs []string
 }
 
 // newFreezer looks which kind of control group is at a path; nil if there is none.
@@ -27,12 +29,22 @@ func newFreezer(dir string) *freezer {
 		return nil
 	}
 	for _, f := range []*freezer{
-		{dir, filepath.Join(dir, "freezer.state"), []byte("FROZEN")},   // Version 1.
-		{dir, filepath.Join(dir, "cgroup.events"), []byte("frozen 1")}, // Version 2.
+		{state: filepath.Join(dir, "freezer.state"), says: []byte("FROZEN")},   // Version 1.
+		{state: filepath.Join(dir, "cgroup.events"), says: []byte("frozen 1")}, // Version 2.
 	} {
-		if _, err := os.Stat(f.state); err == nil {
-			return f
+		if _, err := os.Stat(f.state); err != nil {
+			continue
 		}
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				f.dirs = append(f.dirs, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil // It is being removed.
+		}
+		return f
 	}
 	return nil
 }
@@ -46,20 +58,16 @@ func (f *freezer) frozen() bool {
 // holds reports whether every living process of a tree is in the group or below.
 func (f *freezer) holds(s *proc.Snapshot) bool {
 	members := map[int]bool{}
-	err := filepath.WalkDir(f.dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() {
-			return err
+	for _, dir := range f.dirs {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err != nil {
+			continue // Who was in it is in none.
 		}
-		text, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
 		for line := range bytes.Lines(text) {
 			if pid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
 				members[pid] = true
 			}
 		}
-		return err
-	})
-	if err != nil {
-		return false
 	}
 	for _, t := range s.Tasks {
 		if !t.Zombie && !members[t.PID] {

@@ -4,9 +4,11 @@ package checkpoint
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/crtime/crtime/clockstate"
+	"github.com/crtime/crtime/internal/doors"
 	"github.com/crtime/crtime/internal/hostclock"
 	"github.com/crtime/crtime/internal/proc"
 	"github.com/crtime/crtime/internal/urgent"
@@ -28,6 +30,9 @@ type watcher struct {
 	root   int
 	clocks *hostclock.Reader
 	chill  chill
+	doors  *doors.Doors  // nil: CRIU does not wait for us.
+	looks  atomic.Int64  // How often chill has been told of a scan.
+	ended  chan struct{} // Closed when there will be no more scans.
 	stop   chan struct{}
 	found  chan *freeze // Receives one value, nil if the instant was not seen.
 }
@@ -35,13 +40,41 @@ type watcher struct {
 // watch begins to watch the tree below root, which may be in a control group that is
 // frozen first; "": it is in none.
 func watch(root int, freezeCgroup string, clocks *hostclock.Reader) *watcher {
-	w := &watcher{root: root, clocks: clocks, chill: chill{group: newFreezer(freezeCgroup)}, stop: make(chan struct{}), found: make(chan *freeze, 1)}
+	w := &watcher{root: root, clocks: clocks, chill: chill{group: newFreezer(freezeCgroup)}, ended: make(chan struct{}), stop: make(chan struct{}), found: make(chan *freeze, 1)}
+	if w.chill.group != nil {
+		// CRIU opens a group's folder, to look for groups below, when it has traced the
+		// threads in it, and thaws the group when it is through: some 100 us later, which we
+		// would often miss. Without doors the freeze is less certain.
+		w.doors, _ = doors.Watch(w.chill.group.dirs, w.waitLooks)
+	}
 	go urgent.Do(w.run)
 	return w
 }
 
+// waitLooks returns after enough scans for the group to be seen frozen, and every thread
+// with a tracer, if both hold now; or when the watch ends.
+func (w *watcher) waitLooks() {
+	const (
+		// The first may have begun before; the second finds the group frozen; the third
+		// asks for tracers.
+		enough  = 3
+		longest = time.Second
+		pause   = 50 * time.Microsecond
+	)
+	begun := time.Now()
+	for start := w.looks.Load(); w.looks.Load() < start+enough && time.Since(begun) < longest; {
+		select {
+		case <-w.ended:
+			return
+		default:
+			time.Sleep(pause)
+		}
+	}
+}
+
 // run scans until the tree stands still or result is asked for.
 func (w *watcher) run() {
+	defer w.end()
 	pause := pacer{}
 	var before *proc.Snapshot
 	lastMoving, err := w.clocks.Read()
@@ -69,6 +102,7 @@ func (w *watcher) run() {
 			return
 		}
 		w.chill.look(frozen, now, func() *freeze { return w.record(now, lastMoving) })
+		w.looks.Add(1)
 		if before != nil && now.AllStopped && now.Same(before) {
 			w.found <- w.chill.instead(w.record(now, lastMoving))
 			return
@@ -80,6 +114,15 @@ func (w *watcher) run() {
 		}
 		lastMoving = started
 		pause.wait()
+	}
+}
+
+// end lets go on who waits for the watcher.
+func (w *watcher) end() {
+	close(w.ended)
+	if w.doors != nil {
+		// What is not closed is closed with this process.
+		_ = w.doors.Close()
 	}
 }
 
