@@ -46,11 +46,11 @@ func TestParse(t *testing.T) {
 				o.ExtUnixSk, o.External, o.ExecCmd = proto.Bool(true), []string{"unix[77]"}, []string{"/bin/supervise", "-x"}
 			}),
 		}},
-		{"dump -t 3 --lazy-pages --port 27 --action-script /a/b --no-tcp-established --manage-cgroups --ghost-limit 2M", Command{
+		{"dump -t 3 --lazy-pages --port 27 --action-script /a/b --no-tcp-established --manage-cgroups --ghost-limit 2M --freeze-cgroup /g", Command{
 			Name: "dump", Config: []string{"lazy-pages", "port 27", "action-script /a/b"},
 			Options: opts(func(o *rpc.CriuOpts) {
 				o.Pid, o.ManageCgroups, o.ManageCgroupsMode = proto.Int32(3), proto.Bool(true), rpc.CriuCgMode_SOFT.Enum()
-				o.GhostLimit = proto.Uint32(2 << 20)
+				o.GhostLimit, o.FreezeCgroup = proto.Uint32(2<<20), proto.String("/g")
 			}),
 		}},
 	}

@@ -16,7 +16,6 @@ func options() []option {
 	return append(understood(), []option{
 		{name: "leave-stopped", short: 's'},
 		{name: "cpu-cap", kind: optional},
-		{name: "freeze-cgroup", kind: value},
 		{name: "weak-sysctls"},
 		{name: "lazy-pages"},
 		{name: "stream"},
@@ -99,6 +98,7 @@ func understood() []option {
 		{name: "prev-images-dir", kind: value, set: text(func(c *Command, s string) { c.Options.ParentImg = proto.String(s) })},
 		{name: "root", short: 'r', kind: value, set: text(func(c *Command, s string) { c.Options.Root = proto.String(s) })},
 		{name: "external", kind: value, set: text(func(c *Command, s string) { c.Options.External = append(c.Options.External, s) })},
+		{name: "freeze-cgroup", kind: value, set: text(func(c *Command, s string) { c.Options.FreezeCgroup = proto.String(s) })},
 		{name: "ghost-limit", kind: value, set: ghostLimit},
 		{name: "timeout", kind: value, set: timeout},
 		{name: "manage-cgroups", kind: optional, set: manageCgroups},
