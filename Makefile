@@ -10,6 +10,7 @@ ARGS        ?=
 SOAK        ?= 10m
 KILLS       ?= 1000
 CORRUPTIONS ?= 1000
+CONTAINERS  ?= 10
 KERNELS     ?= 6.1 6.12 newest
 
 SHELL       := /bin/bash
@@ -86,6 +87,10 @@ kills: deps build ## Kill crtime at random in dumps and restores. KILLS=1000.
 .PHONY: corruptions
 corruptions: deps build ## Restore images that were spoilt at random. CORRUPTIONS=1000.
 	CRTIME_E2E_CORRUPTIONS='$(CORRUPTIONS)' && export CRTIME_E2E_CORRUPTIONS && $(long) -run '^TestCorruption$$'
+
+.PHONY: containers
+containers: deps build ## Measure runc's checkpoints with crtime in CRIU's place, beside CRIU. CONTAINERS=10.
+	CRTIME_E2E_CONTAINERS='$(CONTAINERS)' && export CRTIME_E2E_CONTAINERS && $(long) -run '^TestContainerFigures$$'
 
 .PHONY: fuzz
 fuzz: ## Fuzz all targets, FUZZTIME seconds together (default 60).
