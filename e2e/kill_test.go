@@ -21,7 +21,7 @@ import (
 // kills is how often crtime is killed in each of the tests below. 'make kills' says it.
 func kills(c *harness.Case) int {
 	c.Helper()
-	return repeats{"CRTIME_E2E_KILLS", 6, 20, 5 * time.Second}.times(c)
+	return repeats{"CRTIME_E2E_KILLS", 6, 8, 9 * time.Second}.times(c)
 }
 
 // victim starts what is dumped while crtime is killed: with the native engine a tree of
