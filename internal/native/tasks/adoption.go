@@ -79,8 +79,8 @@ func (p *plan) adopt(m *member) (bool, error) {
 
 // kin is somebody below heir who is born and in a session; nil: nobody.
 func (p *plan) kin(session int, heir *member) *member {
-	for _, m := range p.members {
-		if m.sid == session && p.born[m.pid] && m.below(heir) {
+	for _, m := range p.inSession[session] {
+		if p.born[m.pid] && m.below(heir) {
 			return m
 		}
 	}

@@ -108,3 +108,24 @@ func BenchmarkSteps(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBirths plans a tree whose root has adopted 2000 processes, out of one session
+// or each out of its own.
+func BenchmarkBirths(b *testing.B) {
+	const n = 2000
+	for _, sessions := range []int{1, n} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
+			people := []person{{1, 0, 1, 1, false}}
+			for i := range n {
+				session := 10_000 + i%sessions
+				people = append(people, person{2 + i, 1, session, session, false})
+			}
+			set := treeOf(people...)
+			for b.Loop() {
+				if _, err := Births(set, Origin{SID: nobodys, PGID: nobodys}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -153,6 +153,13 @@ func Births(s *criuimg.Set, from Origin) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.inSession = map[int][]*member{}
+	for _, m := range p.members {
+		p.inSession[m.sid] = append(p.inSession[m.sid], m)
+		if m.leads() {
+			p.leaders = append(p.leaders, m)
+		}
+	}
 	p.chooseCradles()
 	if err := p.bearRoot(); err != nil {
 		return nil, err
@@ -201,11 +208,15 @@ type plan struct {
 	from    Origin
 	members []*member // Parents before children.
 	byPID   map[int]*member
-	used    map[int]bool // Numbers of the tree: processes, threads, sessions, groups.
-	threads map[int]int  // Processes by the numbers of their further threads.
-	born    map[int]bool // Processes and helpers whose fork is planned.
-	steps   []Step
-	holders []Step // The ends of the helpers that hold groups.
+	// inSession are the members by their sessions, and leaders those who lead one: from
+	// the moment at which the tree is read.
+	inSession map[int][]*member
+	leaders   []*member
+	used      map[int]bool // Numbers of the tree: processes, threads, sessions, groups.
+	threads   map[int]int  // Processes by the numbers of their further threads.
+	born      map[int]bool // Processes and helpers whose fork is planned.
+	steps     []Step
+	holders   []Step // The ends of the helpers that hold groups.
 }
 
 func (p *plan) do(s Step) {

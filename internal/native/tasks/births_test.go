@@ -194,6 +194,7 @@ func TestBirths(t *testing.T) {
 		{"root whose session's leader is gone", []person{{10, 0, 10, 60, false}, {11, 10, 10, 60, false}}},
 		{"root that left a session", []person{{10, 0, 10, 10, false}, {11, 10, 60, 60, false}}},
 		{"leader that went to another group", []person{{10, 0, 10, 10, false}, {11, 10, 12, 10, false}, {12, 10, 12, 10, false}, {13, 10, 11, 10, false}}},
+		{"leader of a session gone, whose only member founded a group and came back", []person{{10, 0, 10, 10, false}, {11, 10, 50, 50, false}, {12, 11, 11, 50, false}}},
 		{"two leaders that changed places", []person{{10, 0, 10, 10, false}, {11, 10, 12, 10, false}, {12, 10, 11, 10, false}}},
 	}
 	from := Origin{SID: 900, PGID: 901}

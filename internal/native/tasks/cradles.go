@@ -3,8 +3,8 @@
 package tasks
 
 // A session leader was born in another session than its own. Which one shows nowhere
-// any more, but in children that it forked before its setsid: they are still in it. The
-// rest of this file finds out of the tree which it may have been.
+// any more, but in children that it forked before its setsid: they are still in it. This
+// file finds out of the tree which it may have been.
 
 // leads reports whether m leads a session.
 func (m *member) leads() bool { return m.sid == m.pid }
@@ -56,9 +56,11 @@ func (p *plan) chooseCradles() {
 			_ = p.layInto(m.parent, session)
 		}
 	}
+	settled := map[int]bool{}
 	for _, m := range p.members {
-		if m.adopted() {
-			p.settle(m.bornIn())
+		if session := m.bornIn(); m.adopted() && !settled[session] {
+			p.settle(session)
+			settled[session] = true
 		}
 	}
 }
@@ -107,12 +109,16 @@ func (p *plan) settle(session int) {
 	}
 }
 
-// adopters are the parents of those that are adopted out of a session.
+// adopters are the parents of those that are adopted out of a session, each once.
 func (p *plan) adopters(session int) []*member {
 	var list []*member
-	for _, m := range p.members {
-		if m.adopted() && m.bornIn() == session {
-			list = append(list, m.parent)
+	seen := map[*member]bool{}
+	for _, some := range [][]*member{p.inSession[session], p.leaders} {
+		for _, m := range some {
+			if m.bornIn() == session && m.adopted() && !seen[m.parent] {
+				list = append(list, m.parent)
+				seen[m.parent] = true
+			}
 		}
 	}
 	return list

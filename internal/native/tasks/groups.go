@@ -26,6 +26,11 @@ func (p *plan) joinGroups() error {
 		groups[m.pgid] = append(groups[m.pgid], m)
 	}
 	for _, g := range order {
+		if err := p.keep(g, groups); err != nil {
+			return err
+		}
+	}
+	for _, g := range order {
 		if err := p.found(g, groups[g]); err != nil {
 			return err
 		}
@@ -50,6 +55,23 @@ func (p *plan) joinGroups() error {
 		p.do(Step{Action: SetGroup, PID: m.pid, Group: m.pgid})
 	}
 	p.steps = append(p.steps, p.holders...)
+	return nil
+}
+
+// keep has a helper hold the group that a session began with, whose leader has ended, if
+// all who were born into it leave it for a while, to found others.
+func (p *plan) keep(group int, groups map[int][]*member) error {
+	stays := func(m *member) bool { return groups[m.pid] == nil }
+	members := groups[group]
+	first := members[0]
+	if first.sid == p.from.SID || !p.inherits(first) || slices.ContainsFunc(members, stays) {
+		return nil
+	}
+	helper, err := p.number()
+	if err != nil {
+		return err
+	}
+	p.hold(helper, group, first.pid)
 	return nil
 }
 

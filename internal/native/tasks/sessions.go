@@ -40,7 +40,10 @@ func (p *plan) vacant(m *member, number int) error {
 	if pid := p.threads[number]; pid != 0 {
 		return &TreeError{m.pid, fmt.Sprintf("its session or group %d has the number of a thread of process %d", number, pid)}
 	}
-	if p.born[number] || number == p.from.SID {
+	if number == p.from.SID {
+		return &TreeError{m.pid, fmt.Sprintf("its session or group %d is crtime's own, in which its parent cannot have been", number)}
+	}
+	if p.born[number] {
 		return &TreeError{m.pid, fmt.Sprintf("its session or group %d would have to be founded twice", number)}
 	}
 	if p.taken(number) {
