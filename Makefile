@@ -22,8 +22,10 @@ GO = $(eval GO := $(shell .ci/get-go.sh))$(or $(GO),$(error no Go toolchain))
 # with_go puts that go first on the path of a recipe's line, for the scripts
 # and tools that call it.
 with_go = PATH="$(patsubst %/,%,$(dir $(GO))):$$PATH"
-# with_criu names the CRIU to use. A CRTIME_CRIU that is set already stays.
-with_criu = criu="$${CRTIME_CRIU:-$$(internal/criu/get/get-criu.sh)}"; CRTIME_CRIU="$$criu"
+# with_criu and with_crun name the CRIU and the crun to use. A CRTIME_CRIU and a
+# CRTIME_CRUN that are set already stay.
+with_criu = CRTIME_CRIU="$${CRTIME_CRIU:-$$(internal/criu/get/get-criu.sh)}"; export CRTIME_CRIU;
+with_crun = CRTIME_CRUN="$${CRTIME_CRUN:-$$(internal/criu/get/get-crun.sh)}"; export CRTIME_CRUN;
 
 bindir  = $(DESTDIR)$(PREFIX)/bin
 mandir  = $(DESTDIR)$(PREFIX)/share/man/man1
@@ -50,7 +52,7 @@ demo: build ## Dump and restore a program, and show what its clocks did. ARGS=..
 
 .PHONY: test
 test: deps build ## Run all tests. RACE=1 uses the race detector, TESTFLAGS=... adds flags.
-	$(with_criu) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh all
+	$(with_criu) $(with_crun) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh all
 
 .PHONY: unit
 unit: ## Run the tests other than end to end.
@@ -58,7 +60,7 @@ unit: ## Run the tests other than end to end.
 
 .PHONY: e2e
 e2e: deps build ## Run the end-to-end tests: real programs on this kernel.
-	$(with_criu) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh e2e
+	$(with_criu) $(with_crun) $(with_go) RACE='$(RACE)' TESTFLAGS='$(TESTFLAGS)' .ci/test.sh e2e
 
 .PHONY: test-kernels
 test-kernels: ## Run tests inside Debian's kernels, under QEMU. KERNELS="6.1 6.12 newest".
@@ -116,6 +118,10 @@ bpf: ## Compile the BPF program, with clang.
 criu: ## Find or fetch a CRIU that works here, and print its path.
 	@internal/criu/get/get-criu.sh
 
+.PHONY: crun
+crun: ## Find or fetch a crun that can checkpoint, for the tests, and print its path.
+	@internal/criu/get/get-crun.sh
+
 .PHONY: deps
 deps: ## Install the Debian packages that the tests need, if any is missing.
 	@.ci/install-deps.sh test
@@ -142,5 +148,5 @@ uninstall: ## Remove what install has put there.
 	if [[ -d '$(criudir)' ]]; then rmdir --ignore-fail-on-non-empty '$(criudir)'; fi
 
 .PHONY: clean
-clean: ## Remove what was built. CRIU stays in its cache.
+clean: ## Remove what was built. CRIU and crun stay in the cache.
 	rm -rf bin

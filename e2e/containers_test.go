@@ -36,6 +36,12 @@ func newContainer(c *harness.Case, edit func(config map[string]any)) *container 
 	c.Helper()
 	runc, err := c.Find("runc")
 	c.Need(err)
+	return newContainerOf(c, runc, edit)
+}
+
+// newContainerOf makes one of another runtime's, which takes runc's command line.
+func newContainerOf(c *harness.Case, runc string, edit func(config map[string]any)) *container {
+	c.Helper()
 	criu := newAsCRIU(c)
 	k := &container{
 		Case: c, runc: runc, id: "crtime-e2e-" + filepath.Base(c.Folder), bundle: c.Path("bundle"), images: c.Path("images"),
@@ -157,7 +163,7 @@ func (k *container) must(args ...string) string {
 				fmt.Fprintf(&logs, "%s:\n%s\n", name, lastLines(string(text)))
 			}
 		}
-		k.Fatalf("runc %s: %v\n%s\n%s", strings.Join(args, " "), err, out, logs.String())
+		k.Fatalf("%s %s: %v\n%s\n%s", filepath.Base(k.runc), strings.Join(args, " "), err, out, logs.String())
 	}
 	return out
 }

@@ -17,6 +17,7 @@
 //	CRTIME_E2E_KILLS=1000   kills of crtime in each of the tests of that (20)
 //	CRTIME_E2E_CORRUPTIONS=1000  images that are spoilt (60)
 //	CRTIME_E2E_SOAK=10m     how long dumps and restores are made at random (8 s)
+//	CRTIME_CRUN=PATH        a crun that can checkpoint ('make crun' prints one)
 //	CRTIME_E2E_BINARY=PATH  test this crtime rather than build one
 //	CRTIME_E2E_KEEP=1       keep the files of a test that failed
 //

@@ -66,8 +66,7 @@ func TestArchives(t *testing.T) {
 }
 
 // TestChoice checks which criu the script takes, among executables that only
-// answer as a criu would. An apt-get that records its calls shows whether the
-// script would have gone to the network.
+// answer as a criu would.
 func TestChoice(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
@@ -85,36 +84,103 @@ func TestChoice(t *testing.T) {
 		{name: "nothing", want: "fetch"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			paths := map[string]string{
-				"system": filepath.Join(dir, "bin", "criu"),
-				"cached": filepath.Join(dir, "cache", "criu", "current", "criu"),
-			}
-			standIn(t, paths["system"], tt.system, tt.failing)
-			standIn(t, paths["cached"], tt.cached, tt.failing)
-			calls := filepath.Join(dir, "calls")
-			write(t, filepath.Join(dir, "bin", "apt-get"), "#!/bin/sh\necho \"$@\" >>'"+calls+"'\nexit 1\n", 0o700)
-
-			cmd := exec.CommandContext(t.Context(), "bash", "./get-criu.sh")
-			cmd.Env = append(os.Environ(),
-				"PATH="+filepath.Join(dir, "bin")+":/usr/bin:/bin",
-				"CRTIME_CACHE="+filepath.Join(dir, "cache"),
-				"CRTIME_MIRROR=http://archive.invalid/debian")
-			if tt.want != "fetch" {
-				if got := strings.TrimSpace(run(t, cmd)); got != paths[tt.want] {
-					t.Errorf("printed %q, want %q", got, paths[tt.want])
-				}
-			} else if out, err := cmd.Output(); err == nil || len(out) > 0 {
-				t.Errorf("apt failed, but the script printed %q, error %v", out, err)
-			}
-			_, err := os.Stat(calls)
-			if fetched := err == nil; fetched != (tt.want == "fetch") {
-				t.Errorf("went to the network: %v", fetched)
-			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "cache", "criu", ".new.*")); left != nil {
-				t.Errorf("left behind %v", left)
-			}
+			p := newPlaces(t, "criu")
+			standIn(t, p.system, tt.system, tt.failing)
+			standIn(t, p.cached, tt.cached, tt.failing)
+			p.check(t, tt.want)
 		})
+	}
+}
+
+// TestCrunChoice does for crun what TestChoice does for CRIU.
+func TestCrunChoice(t *testing.T) {
+	const (
+		with    = "1.28\n+SECCOMP +CRIU +JSON_C"
+		without = "1.28\n+SECCOMP +JSON_C"
+		old     = "1.27\n+SECCOMP +CRIU +JSON_C"
+	)
+	for _, tt := range []struct {
+		name           string
+		system, cached string // Versions and features; empty where there is none.
+		libcriu        string // Where there is one: "system", "cached" or both.
+		want           string // "system", "cached" or "fetch".
+	}{
+		{name: "system", system: with, cached: with, libcriu: "system cached", want: "system"},
+		{name: "system without libcriu", system: with, cached: with, libcriu: "cached", want: "cached"},
+		{name: "system built without CRIU", system: without, cached: with, libcriu: "system cached", want: "cached"},
+		{name: "old system", system: old, cached: with, libcriu: "system cached", want: "cached"},
+		{name: "cached copy without libcriu", cached: with, libcriu: "system", want: "fetch"},
+		{name: "nothing", want: "fetch"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlaces(t, "crun")
+			for path, version := range map[string]string{p.system: tt.system, p.cached: tt.cached} {
+				if version != "" {
+					write(t, path, "#!/bin/sh\necho 'crun version "+version+"'\n", 0o700)
+				}
+			}
+			ldconfig := "#!/bin/sh\n"
+			if strings.Contains(tt.libcriu, "system") {
+				ldconfig += "echo 'libcriu.so.2 (libc6) => /usr/lib/libcriu.so.2'\n"
+			}
+			write(t, filepath.Join(filepath.Dir(p.system), "ldconfig"), ldconfig, 0o700)
+			libraries := filepath.Join(filepath.Dir(p.cached), "root", "usr", "lib", triplet(t))
+			write(t, filepath.Join(libraries, "libc.so.6"), "", 0o600)
+			if strings.Contains(tt.libcriu, "cached") {
+				write(t, filepath.Join(libraries, "libcriu.so.2"), "", 0o600)
+			}
+			p.check(t, tt.want)
+		})
+	}
+}
+
+// triplet is what the libraries' folder is called.
+func triplet(t *testing.T) string {
+	t.Helper()
+	out := run(t, exec.CommandContext(t.Context(), "bash", "-euc", `source ./private-apt.sh; library_triplet`))
+	return strings.TrimSpace(out)
+}
+
+// places is where a script looks for its program.
+type places struct {
+	program, dir   string
+	system, cached string // Paths of the program.
+}
+
+func newPlaces(t *testing.T, program string) places {
+	t.Helper()
+	dir := t.TempDir()
+	return places{
+		program: program, dir: dir,
+		system: filepath.Join(dir, "bin", program),
+		cached: filepath.Join(dir, "cache", program, "current", program),
+	}
+}
+
+// check runs the script, which is to print the path of one of the programs, or to fetch
+// one. An apt-get that records its calls shows whether it would have gone to the network.
+func (p places) check(t *testing.T, want string) {
+	t.Helper()
+	calls := filepath.Join(p.dir, "calls")
+	write(t, filepath.Join(p.dir, "bin", "apt-get"), "#!/bin/sh\necho \"$@\" >>'"+calls+"'\nexit 1\n", 0o700)
+	cmd := exec.CommandContext(t.Context(), "bash", "./get-"+p.program+".sh")
+	cmd.Env = append(os.Environ(),
+		"PATH="+filepath.Join(p.dir, "bin")+":/usr/bin:/bin",
+		"CRTIME_CACHE="+filepath.Join(p.dir, "cache"),
+		"CRTIME_MIRROR=http://archive.invalid/debian")
+	if want == "fetch" {
+		if out, err := cmd.Output(); err == nil || len(out) > 0 {
+			t.Errorf("apt failed, but the script printed %q, error %v", out, err)
+		}
+	} else if got, path := strings.TrimSpace(run(t, cmd)), map[string]string{"system": p.system, "cached": p.cached}[want]; got != path {
+		t.Errorf("printed %q, want %q", got, path)
+	}
+	_, err := os.Stat(calls)
+	if fetched := err == nil; fetched != (want == "fetch") {
+		t.Errorf("went to the network: %v", fetched)
+	}
+	if left, _ := filepath.Glob(filepath.Join(p.dir, "cache", p.program, ".new.*")); left != nil {
+		t.Errorf("left behind %v", left)
 	}
 }
 

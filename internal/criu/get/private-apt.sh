@@ -124,18 +124,19 @@ write_apt_config() {
 	CONF
 }
 
-# unpack_packages fetches package $4 of suite $3 with all that it depends on,
-# and unpacks it into folder $2. Folder $1 holds apt's own files meanwhile.
-# The names and versions of what was unpacked go into $2.packages.
+# unpack_packages fetches the packages $4... of suite $3 with all that they
+# depend on, and unpacks them into folder $2. Folder $1 holds apt's own files
+# meanwhile. The names and versions of what was unpacked go into $2.packages.
 unpack_packages() {
-	local work=$1 root=$2 suite=$3 package=$4 deb
-	command -v apt-get >/dev/null || die "no apt on this machine: install $package yourself"
+	local work=$1 root=$2 suite=$3 deb
+	shift 3
+	command -v apt-get >/dev/null || die "no apt on this machine: install $* yourself"
 	write_apt_config "$work" "$suite"
 	say "reading $(cat "$work/sources.list")"
 	apt-get -c "$work/apt.conf" -qq -o APT::Update::Error-Mode=any update >&2 ||
 		die "apt cannot read or verify the suite '$suite'; if it lacks a key, install a newer debian-archive-keyring"
-	apt-get -c "$work/apt.conf" -qq -y --download-only --no-install-recommends install "$package" >&2 ||
-		die "apt cannot fetch $package from the suite '$suite'"
+	apt-get -c "$work/apt.conf" -qq -y --download-only --no-install-recommends install "$@" >&2 ||
+		die "apt cannot fetch $* from the suite '$suite'"
 	mkdir "$root"
 	for deb in "$work"/cache/archives/*.deb; do
 		dpkg-deb -x "$deb" "$root" || die "cannot unpack $deb"
