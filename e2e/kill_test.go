@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,6 +200,10 @@ func testKilledRestore(c *harness.Case) {
 	for range n {
 		signalAfter(c, unix.SIGKILL, randomly(random, whole), "restore", "-d", "-D", images)
 		c.Settle()
+		// The kernel ends one process after the other, which takes its time under load.
+		for deadline := time.Now().Add(10 * time.Second); !ticker.Alive() && len(ticker.PIDs()) > 0 && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		switch live := len(ticker.PIDs()); {
 		case live == 0:
 			none++
@@ -206,7 +211,7 @@ func testKilledRestore(c *harness.Case) {
 			c.Check(ticker.Reap(c.Context))
 			c.Restore(ticker, images)
 		case !ticker.Alive():
-			c.Fatalf("after crtime was killed, the tree is %s", ticker.State())
+			c.Fatalf("after crtime was killed, the tree is %s, and of it still live\n%s", ticker.State(), whoLives(ticker))
 		default:
 			ran++
 		}
@@ -216,6 +221,20 @@ func testKilledRestore(c *harness.Case) {
 	}
 	c.Logf("%d kills in the first %v: the tree ran after %d, there was none after %d",
 		n, whole, ran, none)
+}
+
+// whoLives says what each process of a tree that lives is doing, and what the tree has
+// said last.
+func whoLives(t *harness.Tree) string {
+	var b strings.Builder
+	for _, pid := range t.PIDs() {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		status, _, _ := strings.Cut(string(text), "VmPeak")
+		fmt.Fprintf(&b, "%d: %s%v\n", pid, strings.ReplaceAll(status, "\n", " "), err)
+	}
+	log, err := os.ReadFile(t.Output)
+	fmt.Fprintf(&b, "%s\n%v", lastLines(string(log)), err)
+	return b.String()
 }
 
 // truncate checks the log of a tree, and empties it. After a tree that has ended, the
