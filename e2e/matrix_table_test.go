@@ -68,7 +68,7 @@ var objects = []object{
 		{cells: "*-criu", step: checking, says: "No child processes", why: "CRIU leaves what it makes by way of a helper process to whoever adopts orphans outside of the tree"},
 	}},
 	{name: "scattered_session", refusals: []refusal{
-		{cells: "*-criu", step: restoring, says: "Can't find a session leader", why: "CRIU finds no place for members of an ended leader's session that are below different processes"},
+		{cells: "*-criu", step: restoring, says: "finds no other way into it", why: "CRIU finds no place for members of an ended leader's session that are below different processes"},
 	}},
 	{name: "zombies"},
 	{name: "subreaper"},

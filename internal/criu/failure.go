@@ -172,6 +172,10 @@ func hints() []advice {
 			"CRIU cannot save a tree whose processes live in different time namespaces.",
 		},
 		{
+			regexp.MustCompile(`Can't find a session leader for`),
+			"The leader of its session has ended, and CRIU finds no other way into it; --engine native does.",
+		},
+		{
 			regexp.MustCompile(`No space left`),
 			"There is no space left for the images: free some, or choose another --images-dir.",
 		},
