@@ -124,17 +124,18 @@ func (r *Rebuild) ClockCalls(pid int) []remote.Call {
 		return nil
 	}
 	var calls []remote.Call
-	for at := b.vdso - r.host.before; at < b.vdso; at += pageSize {
-		// The kernel reads a word there and wakes nobody. What there is of these pages
-		// depends on the machine; what is not there is EFAULT. madvise and
-		// process_vm_readv do not work on them.
-		calls = append(calls, remote.Call{
-			Name: fmt.Sprintf("read the clock data at %x", at), Nr: unix.SYS_FUTEX,
-			Args: [6]uint64{at, futexCmpRequeuePrivate, 0, 0, at, 0},
-		})
+	for _, before := range r.host.data {
+		calls = append(calls, readWord(b.vdso-before))
 	}
 	return calls
 }
 
-// futexCmpRequeuePrivate is FUTEX_CMP_REQUEUE|FUTEX_PRIVATE_FLAG of linux/futex.h.
-const futexCmpRequeuePrivate = 4 | 128
+// readWord has the kernel read a word, and do nothing else: it wakes nobody. Where there
+// is no memory it is EFAULT. madvise and process_vm_readv do not work on clock data.
+func readWord(at uint64) remote.Call {
+	const futexCmpRequeuePrivate = 4 | 128 // FUTEX_CMP_REQUEUE|FUTEX_PRIVATE_FLAG of linux/futex.h.
+	return remote.Call{
+		Name: fmt.Sprintf("read the clock data at %x", at), Nr: unix.SYS_FUTEX,
+		Args: [6]uint64{at, futexCmpRequeuePrivate, 0, 0, at, 0},
+	}
+}

@@ -27,6 +27,9 @@ type hostVDSO struct {
 	symbols map[string]symbol
 	before  uint64 // How far the vdso begins behind the first page of vvar.
 	size    uint64 // Of everything from the first to the last page.
+	// data are the pages of vvar that there are on this machine, by how far they begin
+	// before the vdso.
+	data []uint64
 }
 
 // errNoVDSO says that the kernel gives processes no vdso.
@@ -54,6 +57,12 @@ func readHostVDSO() (*hostVDSO, error) {
 	}
 	if h.symbols, err = symbolsOf(h.code); err != nil {
 		return nil, fmt.Errorf("this kernel's vdso: %w", err)
+	}
+	for at := all.start; at < vdso.start; at += pageSize {
+		c := readWord(at)
+		if _, _, errno := unix.Syscall6(c.Nr, uintptr(c.Args[0]), uintptr(c.Args[1]), 0, 0, uintptr(c.Args[4]), 0); errno != unix.EFAULT {
+			h.data = append(h.data, vdso.start-at)
+		}
 	}
 	return h, nil
 }
