@@ -119,8 +119,24 @@ func (tr *Tree) find(pid int) int {
 	return len(tr.Processes)
 }
 
-// untraced checks that nothing of the tree is traced.
+// untraced checks that nothing of the tree is traced. What could not be let go is, by the
+// kernel, when the tracer's thread ends, which is a moment after Run has returned.
 func (x *target) untraced() {
+	x.t.Helper()
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		left := x.traced()
+		if left == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			x.t.Error(left)
+			return
+		}
+	}
+}
+
+// traced names a thread of the tree that is traced; "": there is none.
+func (x *target) traced() string {
 	x.t.Helper()
 	seen, err := proc.Scan(x.PID)
 	if err != nil {
@@ -130,10 +146,11 @@ func (x *target) untraced() {
 		for _, tid := range task.Threads {
 			status, err := proc.ReadStatus(tid)
 			if err == nil && status.TracerPID != 0 {
-				x.t.Errorf("thread %d is still traced by %d", tid, status.TracerPID)
+				return fmt.Sprintf("thread %d is still traced by %d", tid, status.TracerPID)
 			}
 		}
 	}
+	return ""
 }
 
 // state is the state of a process.
