@@ -38,6 +38,16 @@ func pagemapImage(t *testing.T, flags ...int) []byte {
 	return data
 }
 
+// written is the path of a file that holds an image.
+func written(t *testing.T, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pagemap-1.img")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestPagesLeft(t *testing.T) {
 	const parent, lazy, present = 1, 2, 4
 	for _, test := range []struct {
@@ -51,13 +61,13 @@ func TestPagesLeft(t *testing.T) {
 		{"in an earlier dump", []int{parent, parent | lazy | present}, false},
 		{"left", []int{present, lazy}, true},
 	} {
-		if got, err := pagesLeft(pagemapImage(t, test.flags...)); got != test.want || err != nil {
+		if got, err := pagesLeft(written(t, pagemapImage(t, test.flags...))); got != test.want || err != nil {
 			t.Errorf("%s: %v, %v", test.name, got, err)
 		}
 	}
 	whole := pagemapImage(t, present)
 	for _, data := range [][]byte{nil, whole[:7], whole[:9], whole[:len(whole)-1]} {
-		if got, err := pagesLeft(data); got || err == nil {
+		if got, err := pagesLeft(written(t, data)); got || err == nil {
 			t.Errorf("an image cut after %d bytes: %v, %v", len(data), got, err)
 		}
 	}

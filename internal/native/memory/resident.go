@@ -34,6 +34,9 @@ const (
 func addResident(pm *maps.Pagemap, p *criuimg.Process) error {
 	left := uint64(mostResident)
 	for _, e := range p.MM.Vmas {
+		if left == 0 {
+			return nil // The process stands still: nothing is looked for in vain.
+		}
 		if !mapsFile(e) || e.GetProt()&unix.PROT_READ == 0 {
 			continue
 		}
@@ -42,13 +45,9 @@ func addResident(pm *maps.Pagemap, p *criuimg.Process) error {
 			if err != nil {
 				return fmt.Errorf("the pages of mapping %s: %w", spanOf(e), err)
 			}
-			if left == 0 {
-				break
-			}
 			runs = widen(runs, span{r.Start, r.End}, spanOf(e))
-			left -= min(left, runs[len(runs)-1].size())
 		}
-		if len(runs) > 0 {
+		if runs, left = limited(runs, left); len(runs) > 0 {
 			extra.SetBytes(e, fieldResident, encodeRuns(runs, e.GetStart()))
 		}
 	}
@@ -64,6 +63,19 @@ func widen(runs []span, r, all span) []span {
 		return runs
 	}
 	return append(runs, r)
+}
+
+// limited is the beginning of runs that has at most so many bytes, and how many are left.
+func limited(runs []span, left uint64) ([]span, uint64) {
+	for i := range runs {
+		if size := runs[i].size(); size < left {
+			left -= size
+			continue
+		}
+		runs[i].end = runs[i].start + left
+		return runs[:i+1], 0
+	}
+	return runs, left
 }
 
 // encodeRuns lists how many pages are passed over and how many follow, by turns, in the

@@ -106,6 +106,25 @@ func TestResidentRuns(t *testing.T) {
 	})
 }
 
+func TestLimited(t *testing.T) {
+	runs := []span{{0, 2 * pageSize}, {5 * pageSize, 9 * pageSize}}
+	for _, test := range []struct {
+		left, rest uint64
+		want       []span
+	}{
+		{1, 0, []span{{0, pageSize}}},
+		{2, 0, []span{{0, 2 * pageSize}}},
+		{4, 0, []span{{0, 2 * pageSize}, {5 * pageSize, 7 * pageSize}}},
+		{6, 0, runs},
+		{7, 1, runs},
+	} {
+		got, rest := limited(slices.Clone(runs), test.left*pageSize)
+		if !slices.Equal(got, test.want) || rest != test.rest*pageSize {
+			t.Errorf("%d pages: got %v and %d bytes, want %v and %d pages", test.left, got, rest, test.want, test.rest)
+		}
+	}
+}
+
 func TestResidentRunsOutside(t *testing.T) {
 	for _, counts := range [][]byte{{1}, {0, 5}, {5, 0}, {2, 1, 2, 1}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1}} {
 		e := &vma.VmaEntry{Start: proto.Uint64(8 * pageSize), End: proto.Uint64(12 * pageSize)}

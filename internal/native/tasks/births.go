@@ -153,13 +153,6 @@ func Births(s *criuimg.Set, from Origin) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.inSession = map[int][]*member{}
-	for _, m := range p.members {
-		p.inSession[m.sid] = append(p.inSession[m.sid], m)
-		if m.leads() {
-			p.leaders = append(p.leaders, m)
-		}
-	}
 	p.chooseCradles()
 	if err := p.bearRoot(); err != nil {
 		return nil, err
@@ -205,16 +198,14 @@ type member struct {
 
 // plan is what Births works on.
 type plan struct {
-	from    Origin
-	members []*member // Parents before children.
-	byPID   map[int]*member
-	// inSession are the members by their sessions, and leaders those who lead one: from
-	// the moment at which the tree is read.
-	inSession map[int][]*member
-	leaders   []*member
-	used      map[int]bool // Numbers of the tree: processes, threads, sessions, groups.
-	threads   map[int]int  // Processes by the numbers of their further threads.
-	born      map[int]bool // Processes and helpers whose fork is planned.
+	from      Origin
+	members   []*member // Parents before children.
+	byPID     map[int]*member
+	inSession map[int][]*member // By their sessions.
+	leaders   []*member         // Who lead one.
+	used      map[int]bool      // Numbers of the tree: processes, threads, sessions, groups.
+	threads   map[int]int       // Processes by the numbers of their further threads.
+	born      map[int]bool      // Processes and helpers whose fork is planned.
 	steps     []Step
 	holders   []Step // The ends of the helpers that hold groups.
 }
@@ -228,7 +219,7 @@ func (p *plan) do(s Step) {
 
 // newPlan reads the tree.
 func newPlan(s *criuimg.Set, from Origin) (*plan, error) {
-	p := &plan{from: from, byPID: map[int]*member{}, used: map[int]bool{}, threads: map[int]int{}, born: map[int]bool{}}
+	p := &plan{from: from, byPID: map[int]*member{}, used: map[int]bool{}, threads: map[int]int{}, born: map[int]bool{}, inSession: map[int][]*member{}}
 	for _, e := range s.Tree {
 		m := &member{pid: int(e.GetPid()), sid: int(e.GetSid()), pgid: int(e.GetPgid())}
 		if image := s.Process[e.GetPid()]; image != nil && image.Zombie() {
@@ -271,7 +262,16 @@ func newPlan(s *criuimg.Set, from Origin) (*plan, error) {
 	if from.ShellJob {
 		p.joinShell()
 	}
-	return p, p.nameOutside()
+	if err := p.nameOutside(); err != nil {
+		return nil, err
+	}
+	for _, m := range p.members {
+		p.inSession[m.sid] = append(p.inSession[m.sid], m)
+		if m.leads() {
+			p.leaders = append(p.leaders, m)
+		}
+	}
+	return p, nil
 }
 
 // nameOutside gives the session that the images call 0 a number, which its first
