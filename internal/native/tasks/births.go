@@ -265,13 +265,18 @@ func newPlan(s *criuimg.Set, from Origin) (*plan, error) {
 	if err := p.nameOutside(); err != nil {
 		return nil, err
 	}
+	p.sortBySession()
+	return p, nil
+}
+
+// sortBySession fills inSession and leaders, when every session has its number.
+func (p *plan) sortBySession() {
 	for _, m := range p.members {
 		p.inSession[m.sid] = append(p.inSession[m.sid], m)
 		if m.leads() {
 			p.leaders = append(p.leaders, m)
 		}
 	}
-	return p, nil
 }
 
 // nameOutside gives the session that the images call 0 a number, which its first
